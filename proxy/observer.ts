@@ -1,0 +1,26 @@
+/**
+ * What the parts tell as they work; `proxy/metrics.ts` turns it into series. Names of upstreams and registries are
+ * `<namespace>/<name>`: bounded by the configuration, never by what clients ask.
+ */
+export interface Observer {
+  /** One request left for an upstream and was answered, or failed (`status` is then the kind of UpstreamError). */
+  upstreamRequest(event: {
+    upstream: string
+    method: string
+    status: number | string
+    durationMs: number
+  }): void
+  /** Body bytes that came out of the upstream's socket. */
+  upstreamBytes(upstream: string, bytes: number): void
+  fillStarted(source: 'upstream' | 'direct'): void
+  fillEnded(source: 'upstream' | 'direct', result: 'committed' | 'failed' | 'abandoned'): void
+  fillResumed(upstream: string): void
+  digestMismatch(upstream: string): void
+  breaker(upstream: string, state: 'closed' | 'open' | 'half-open'): void
+  /** Bytes now on disk in unfinished fills. */
+  spoolBytes(bytes: number): void
+  storedBytes(bytes: number): void
+  evicted(bytes: number): void
+  /** A write to the cache failed after the client had its answer; nothing was lost but the caching. */
+  storeFailure(operation: string, error: unknown): void
+}

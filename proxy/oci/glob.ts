@@ -1,0 +1,43 @@
+/**
+ * Globs over repository names: `**` is any run of characters, `*` any run without a slash, `?` one character that is no
+ * slash; two stars between slashes may also be no component. Everything else is itself. True when any of them matches. Takes time in
+ * proportion to name times glob, whatever they are: no user's pattern becomes a regular expression.
+ */
+export function compileGlobs(globs: readonly string[]): (name: string) => boolean {
+  if (globs.includes('**')) return () => true
+  const compiled = globs.map(tokensOf)
+  return (name) => compiled.some((tokens) => matches(tokens, name))
+}
+
+/** What a glob in a resource may be made of; the schema uses it. */
+export const globPattern = /^[a-z0-9._-/*?]+$/
+
+function tokensOf(glob: string): string[] {
+  return glob.replace(/*{2,}/g, '**').match(//**/|**|[^]/g) ?? []
+}
+
+/** Walks the name once, keeping the set of places in the glob that could be the next to match. */
+function matches(tokens: readonly string[], name: string): boolean {
+  let places = reach(tokens, new Set([0]))
+  for (const character of name) {
+    const next = new Set<number>()
+    for (const place of places) {
+      const token = tokens[place]
+      if (token === '**' || (token === '*' && character !== '/')) next.add(place)
+      else if (token === '**/') next.add(place).add(character === '/' ? place + 1 : place)
+      else if (token === character || (token === '?' && character !== '/')) next.add(place + 1)
+    }
+    places = reach(tokens, next)
+    if (places.size === 0) return false
+  }
+  return places.has(tokens.length)
+}
+
+/** A star may also stand for nothing. */
+function reach(tokens: readonly string[], places: Set<number>): Set<number> {
+  for (const place of places) {
+    const token = tokens[place]
+    if (token === '*' || token === '**' || token === '**/') places.add(place + 1)
+  }
+  return places
+}

@@ -1,0 +1,74 @@
+import { z } from 'zod'
+
+/**
+ * The contract between the operator, which compiles these documents, and the proxy, which serves them: all that a pull
+ * needs and nothing of Kubernetes. The one file of the proxy that the operator imports.
+ */
+
+export const UpstreamRoute = z.object({
+  kind: z.literal('Upstream'),
+  namespace: z.string(),
+  name: z.string(),
+  /** sha256 of [namespace, name, url, account] in hex: names the cache of this upstream. */
+  id: z.string().regex(/^[a-f0-9]{64}$/),
+  /** Scheme, host, port and trust settings, hashed: what possession of bytes is remembered for. */
+  origin: z.string(),
+  /** Normalised: lower-case scheme and host, no default port, no trailing slash, no `/v2`. May have a path. */
+  url: z.string(),
+  credentials: z.object({ username: z.string(), password: z.string() }).optional(),
+  /** PEM texts. `ca` replaces the system's roots. */
+  tls: z
+    .object({ ca: z.string().optional(), certificate: z.string().optional(), key: z.string().optional() })
+    .optional(),
+  revalidation: z.object({
+    policy: z.enum(['AfterValidity', 'Always', 'Never']),
+    validitySeconds: z.number().int().min(1),
+  }),
+  /** Put before names of one component, without a slash at its end. */
+  defaultRepositoryPrefix: z.string().optional(),
+  /** Hosts, with a port where it is not 443, a token may be asked from beside the upstream's own registrable domain. */
+  tokenServiceHosts: z.array(z.string()),
+  /** Lower-case hosts this upstream answers to in `?ns=`: the URL's, its known aliases, `mirrorOf`. */
+  namespaceHosts: z.array(z.string()),
+  mode: z.enum(['Active', 'CacheOnly']),
+  /** Set when it cannot be asked (no Secret, not Accepted): it keeps its place, its cache serves, asking it is trouble. */
+  problem: z.string().optional(),
+})
+export type UpstreamRoute = Readonly<z.infer<typeof UpstreamRoute>>
+
+export const AccessRule = z.object({
+  subjects: z.array(z.object({ type: z.literal('Anonymous') })),
+  verbs: z.array(z.literal('Pull')),
+  /** Globs over the repository as the client wrote it, without the registry's path. */
+  repositories: z.array(z.string()),
+})
+export type AccessRule = Readonly<z.infer<typeof AccessRule>>
+
+export const RegistryRoute = z.object({
+  kind: z.literal('VirtualRegistry'),
+  namespace: z.string(),
+  name: z.string(),
+  path: z.string(),
+  /** Lower-case, without a port. */
+  hosts: z.array(z.string()),
+  upstreams: z.array(
+    z.object({
+      name: z.string(),
+      /** Globs over the name as sent upstream. */
+      include: z.array(z.string()),
+      exclude: z.array(z.string()),
+      failurePolicy: z.enum(['Fail', 'Ignore']),
+    }),
+  ),
+  access: z.object({ rules: z.array(AccessRule) }),
+  blobDelivery: z.enum(['Proxy', 'Redirect']),
+  serving: z.enum(['Enabled', 'Disabled']),
+})
+export type RegistryRoute = Readonly<z.infer<typeof RegistryRoute>>
+
+export const RouteDocuments = z.object({
+  upstreams: z.array(UpstreamRoute),
+  registries: z.array(RegistryRoute),
+})
+/** A whole set, swapped at once. A registry refers to the upstreams of its own namespace by name. */
+export type RouteDocuments = Readonly<z.infer<typeof RouteDocuments>>

@@ -1,0 +1,61 @@
+import type { Digest } from '../oci/digest.ts'
+
+/** Content-addressed bytes. Every implementation passes test/contracts/blob-store.ts. */
+export interface BlobStore {
+  /** Undefined when absent. */
+  stat(digest: Digest): Promise<BlobStat | undefined>
+
+  /** Undefined when absent. The caller closes it; until then nothing evicts it. */
+  open(digest: Digest): Promise<OpenBlob | undefined>
+
+  /**
+   * Begins a blob that nobody else sees before `commit`. Undefined when there is no room for `size` bytes, also after
+   * evicting; an unknown size is reserved as it grows. The store checks no digest: the fill does, before it commits.
+   */
+  create(digest: Digest, size: number | undefined): Promise<BlobWriter | undefined>
+
+  /** Deleting an absent blob succeeds. False when `ifMatch` no longer names what is there. */
+  delete(digest: Digest, condition?: { ifMatch: string }): Promise<boolean>
+
+  list(): AsyncIterable<BlobStat & { readonly digest: Digest; readonly modifiedAt: number }>
+}
+
+export interface BlobStat {
+  readonly size: number
+  /** Changes when the stored bytes are replaced. */
+  readonly etag: string
+}
+
+/** Bytes read by position, by any number of readers at once. */
+export interface OpenBlob {
+  readonly size: number
+  /** Reads up to `buffer.length` bytes at `position`; 0 only at the end. Throws when the blob turns out spoiled. */
+  read(buffer: Uint8Array, position: number): Promise<number>
+  /** Safe to repeat. */
+  close(): Promise<void>
+}
+
+/** A blob being written, in order, and read back meanwhile. `commit` or `abort` ends the writing, `close` the reading. */
+export interface BlobWriter {
+  /** Appends. Throws NoRoomError when the disk or the budget is full; the writer is then good for `read` and `abort`. */
+  append(chunks: readonly Uint8Array[]): Promise<void>
+  /** Reads what has been appended; 0 at its present end. Goes on working after `commit` and `abort`, until `close`. */
+  read(buffer: Uint8Array, position: number): Promise<number>
+  /** Makes the bytes durable and visible under the digest, in that order. Replacing a blob of the same digest is no error. */
+  commit(): Promise<void>
+  /** Takes the bytes away. Safe to repeat, and after `commit` (which it then does not undo). */
+  abort(): Promise<void>
+  /** Frees the descriptor; no `read` after it. Safe to repeat. */
+  close(): Promise<void>
+}
+
+/** The budget or the disk is full: the caller goes on without storing. */
+export class NoRoomError extends Error {
+  override readonly name = 'NoRoomError'
+}
+
+/** `sha256:ab12…` is kept at `sha256/ab/ab12…`; the fan-out keeps folders small. */
+export function blobKey(digest: Digest): string {
+  const [algorithm, hex] = digest.split(':') as [string, string]
+  return `${algorithm}/${hex.slice(0, 2)}/${hex}`
+}
