@@ -13,7 +13,7 @@ export function compileGlobs(globs: readonly string[]): (name: string) => boolea
 export const globPattern = /^[a-z0-9._-/*?]+$/
 
 function tokensOf(glob: string): string[] {
-  return glob.replace(/*{2,}/g, '**').match(//**/|**|[^]/g) ?? []
+  return glob.replace(/\*{2,}/g, '**').match(/(?<=\/)\*\*\/|\*\*|[^]/g) ?? []
 }
 
 /** Walks the name once, keeping the set of places in the glob that could be the next to match. */
