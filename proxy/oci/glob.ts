@@ -10,34 +10,41 @@ export function compileGlobs(globs: readonly string[]): (name: string) => boolea
 }
 
 /** What a glob in a resource may be made of; the schema uses it. */
-export const globPattern = /^[a-z0-9._-/*?]+$/
+export const globPattern = /^[a-z0-9._/*?-]+$/
 
 function tokensOf(glob: string): string[] {
-  return glob.replace(/\*{2,}/g, '**').match(/(?<=\/)\*\*\/|\*\*|[^]/g) ?? []
+  return glob.replace(/\*{2,}/g, '**').match(/(?<=\/)\*\*\/|\*\*|[\s\S]/g) ?? []
 }
 
 /** Walks the name once, keeping the set of places in the glob that could be the next to match. */
 function matches(tokens: readonly string[], name: string): boolean {
-  let places = reach(tokens, new Set([0]))
+  let places = withSkippedStars(tokens, new Set([0]))
   for (const character of name) {
     const next = new Set<number>()
     for (const place of places) {
       const token = tokens[place]
-      if (token === '**' || (token === '*' && character !== '/')) next.add(place)
-      else if (token === '**/') next.add(place).add(character === '/' ? place + 1 : place)
-      else if (token === character || (token === '?' && character !== '/')) next.add(place + 1)
+      if (token === undefined) continue
+      if (staysAt(token, character)) next.add(place)
+      if (passes(token, character)) next.add(place + 1)
     }
-    places = reach(tokens, next)
-    if (places.size === 0) return false
+    places = withSkippedStars(tokens, next)
   }
   return places.has(tokens.length)
 }
 
+function staysAt(token: string, character: string): boolean {
+  return token === '**' || token === '**/' || (token === '*' && character !== '/')
+}
+
+function passes(token: string, character: string): boolean {
+  if (token === '**/') return character === '/'
+  return token === '?' ? character !== '/' : token === character
+}
+
 /** A star may also stand for nothing. */
-function reach(tokens: readonly string[], places: Set<number>): Set<number> {
+function withSkippedStars(tokens: readonly string[], places: Set<number>): Set<number> {
   for (const place of places) {
-    const token = tokens[place]
-    if (token === '*' || token === '**' || token === '**/') places.add(place + 1)
+    if (tokens[place]?.startsWith('*')) places.add(place + 1)
   }
   return places
 }
