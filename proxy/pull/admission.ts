@@ -1,0 +1,81 @@
+import type { LinkEntry, TagEntry, TagKey, Walk } from '../store/index-store.ts'
+import type { Catalog, TagRecord } from './catalog.ts'
+import type { Commits } from './commits.ts'
+import type { Content } from './content.ts'
+import type { FetchedManifest, Place } from './questions.ts'
+
+/** Takes verified manifests into the cache, and moves tags: in memory at once, durable soon after. */
+export interface Admission {
+  /** Bytes, link, and every tag that was waiting for this digest here; then `tag`, when it was what was asked for. */
+  manifest(place: Place, fetched: FetchedManifest, tag?: { readonly key: TagKey; readonly walk: Walk }): void
+  /** The tag is this digest now, whose manifest is linked here already. Keeps the walks that ended at the tag before. */
+  tag(key: TagKey, manifest: Pick<TagEntry, 'digest' | 'mediaType' | 'size'>, walks: readonly Walk[]): TagRecord
+  /** A registry's own walk ended at this tag. */
+  walk(key: TagKey, record: TagRecord, walk: Walk): TagRecord
+}
+
+const maxWalks = 256
+
+/** `now` is milliseconds since the epoch. */
+export function createAdmission({
+  catalog,
+  content,
+  commits,
+  now,
+}: {
+  catalog: Catalog
+  content: Content
+  commits: Commits
+  now: () => number
+}): Admission {
+  function remember(key: TagKey, manifest: Pick<TagEntry, 'digest' | 'mediaType' | 'size'>, walks: readonly Walk[]): TagRecord {
+    const { digest, mediaType, size } = manifest
+    const before = catalog.rememberedTag(key)?.entry.walks ?? []
+    const merged = mergeWalks([...before, ...(catalog.pending(key)?.walks ?? []), ...walks])
+    return catalog.rememberTag(key, { digest, mediaType, size, walks: merged, writtenAt: now(), checkedAt: now() })
+  }
+
+  return {
+    manifest(place, fetched, tag) {
+      const { digest, mediaType, bytes, children, subject } = fetched
+      const { upstream, repository } = place
+      const link: LinkEntry = { mediaType, size: bytes.length, origin: upstream.origin, children, subject }
+      const linkKey = { upstreamId: upstream.id, repository, kind: 'manifest', digest } as const
+      content.keep(digest, bytes)
+      catalog.rememberLink(linkKey, link)
+
+      const waiting = catalog.tagsPendingOn(upstream.id, repository, digest)
+      const tags = tag ? [tag.key, ...waiting] : waiting
+      for (const key of tags) remember(key, { digest, mediaType, size: bytes.length }, tag ? [tag.walk] : [])
+
+      commits.add('manifest', async () => {
+        await content.store(digest, bytes)
+        await catalog.saveLink(linkKey, link)
+        for (const key of tags) await catalog.saveTag(key)
+      })
+    },
+
+    tag(key, manifest, walks) {
+      const record = remember(key, manifest, walks)
+      commits.add('tag', () => catalog.saveTag(key))
+      return record
+    },
+
+    walk(key, record, walk) {
+      const { walks } = record.entry
+      if (hasWalk(walks, walk)) return record
+      const extended = catalog.rememberTag(key, { ...record.entry, walks: mergeWalks([...walks, walk]) })
+      commits.add('tag', () => catalog.saveTag(key))
+      return extended
+    },
+  }
+}
+
+export function hasWalk(walks: readonly Walk[], { registry, ns }: Walk): boolean {
+  return walks.some((walk) => walk.registry === registry && walk.ns === ns)
+}
+
+/** Each once; of too many the oldest go: their registry then walks again. */
+function mergeWalks(walks: readonly Walk[]): Walk[] {
+  return [...new Map(walks.map((walk) => [JSON.stringify([walk.registry, walk.ns]), walk])).values()].slice(-maxWalks)
+}

@@ -1,0 +1,182 @@
+import { LRUCache } from 'lru-cache'
+import type { Digest } from '../oci/digest.ts'
+import type { Observer } from '../observer.ts'
+import type { DocumentStore } from '../store/document-store.ts'
+import { formatLinkDocument, formatTagDocument, parseLinkDocument, parseTagDocument } from '../store/documents.ts'
+import type { IndexStore, LinkEntry, LinkKey, Mention, TagEntry, TagKey, Walk } from '../store/index-store.ts'
+import { linkDocumentKey, tagDocumentKey } from '../store/keys.ts'
+
+/** What is known of cached references: memory, then the index, then the documents, which are the truth. */
+export interface Catalog {
+  /** Undefined when absent. */
+  tag(key: TagKey): Promise<TagRecord | undefined>
+  link(key: LinkKey): Promise<LinkEntry | undefined>
+  /** What memory holds, without looking further. */
+  rememberedTag(key: TagKey): TagRecord | undefined
+  /** In memory, seen by the next `tag` at once; the record it replaces stops being `live`. `saveTag` makes it durable. */
+  rememberTag(key: TagKey, entry: TagEntry): TagRecord
+  /** Writes what memory holds now, so that of two the newer wins whichever is written last. */
+  saveTag(key: TagKey): Promise<void>
+  /** The tag was found unchanged. Nothing when another record has replaced this one meanwhile. */
+  touchTag(key: TagKey, record: TagRecord, checkedAt: number): Promise<void>
+  /** In memory, seen by the next `link` at once. `saveLink` makes it durable. */
+  rememberLink(key: LinkKey, entry: LinkEntry): void
+  saveLink(key: LinkKey, entry: LinkEntry): Promise<void>
+  /** The size of bytes this origin is known to have sent for the digest. */
+  possession(origin: string, digest: Digest): Promise<number | undefined>
+  mention(upstreamId: string, repository: string, digest: Digest): Promise<Mention | undefined>
+
+  /** What a HEAD learned of a tag whose manifest has not been fetched; kept in memory alone. */
+  pending(key: TagKey): PendingTag | undefined
+  setPending(key: TagKey, pending: PendingTag): void
+  /** Tags of this repository for which the digest is pending. */
+  tagsPendingOn(upstreamId: string, repository: string, digest: Digest): readonly TagKey[]
+}
+
+/** One state of a tag. `live` is true until another replaces it, or memory lets go of it. */
+export interface TagRecord {
+  readonly entry: TagEntry
+  live: boolean
+}
+
+export interface PendingTag {
+  readonly digest: Digest
+  readonly mediaType: string
+  readonly size: number
+  readonly checkedAt: number
+  readonly walks: readonly Walk[]
+}
+
+const maxTags = 50_000
+const maxLinks = 100_000
+const maxPending = 10_000
+
+export function createCatalog({
+  documents,
+  index,
+  observer,
+}: {
+  documents: DocumentStore
+  index: IndexStore
+  observer: Observer
+}): Catalog {
+  const tags = new LRUCache<string, TagRecord>({
+    max: maxTags,
+    dispose: (record) => {
+      record.live = false
+    },
+  })
+  const links = new LRUCache<string, LinkEntry>({ max: maxLinks })
+  const pendings = new LRUCache<string, { key: TagKey; pending: PendingTag }>({ max: maxPending })
+  const pendingOn = new LRUCache<string, Map<string, TagKey>>({ max: maxPending })
+
+  /** The index is a shortcut: a failure of it is told and treated as not knowing. */
+  async function ask<T>(operation: string, question: Promise<T | undefined>): Promise<T | undefined> {
+    try {
+      return await question
+    } catch (error) {
+      observer.storeFailure(operation, error)
+      return undefined
+    }
+  }
+
+  async function tell(operation: string, statement: Promise<void>): Promise<void> {
+    await ask(operation, statement)
+  }
+
+  async function readTag(key: TagKey): Promise<TagEntry | undefined> {
+    const known = await ask('index.getTag', index.getTag(key))
+    if (known) return known
+    const document = await documents.get(tagDocumentKey(key))
+    const entry = document && parseTagDocument(document.body)
+    if (entry) await tell('index.putTag', index.putTag(key, entry))
+    return entry
+  }
+
+  async function readLink(key: LinkKey): Promise<LinkEntry | undefined> {
+    const known = await ask('index.getLink', index.getLink(key))
+    if (known) return known
+    const document = await documents.get(linkDocumentKey(key))
+    const entry = document && parseLinkDocument(document.body)
+    if (entry) await tell('index.putLink', index.putLink(key, entry))
+    return entry
+  }
+
+  return {
+    async tag(key) {
+      const name = tagDocumentKey(key)
+      const held = tags.get(name)
+      if (held) return held
+      const entry = await readTag(key)
+      if (!entry) return undefined
+      const meanwhile = tags.get(name)
+      if (meanwhile) return meanwhile
+      const record = { entry, live: true }
+      tags.set(name, record)
+      return record
+    },
+
+    async link(key) {
+      const name = linkDocumentKey(key)
+      const held = links.get(name)
+      if (held) return held
+      const entry = await readLink(key)
+      if (entry) links.set(name, entry)
+      return entry
+    },
+
+    rememberedTag: (key) => tags.peek(tagDocumentKey(key)),
+
+    rememberTag(key, entry) {
+      const name = tagDocumentKey(key)
+      const record = { entry, live: true }
+      tags.set(name, record)
+      pendings.delete(name)
+      return record
+    },
+
+    async saveTag(key) {
+      const name = tagDocumentKey(key)
+      const entry = tags.peek(name)?.entry
+      if (!entry) return
+      await documents.put(name, formatTagDocument(entry))
+      await tell('index.putTag', index.putTag(key, entry))
+    },
+
+    async touchTag(key, record, checkedAt) {
+      const name = tagDocumentKey(key)
+      if (tags.peek(name) !== record) return
+      tags.set(name, { entry: { ...record.entry, checkedAt }, live: true })
+      pendings.delete(name)
+      await tell('index.touchTag', index.touchTag(key, record.entry.digest, checkedAt))
+    },
+
+    rememberLink(key, entry) {
+      links.set(linkDocumentKey(key), entry)
+    },
+
+    async saveLink(key, entry) {
+      await documents.put(linkDocumentKey(key), formatLinkDocument(entry))
+      await tell('index.putLink', index.putLink(key, entry))
+    },
+
+    possession: (origin, digest) => ask('index.getPossession', index.getPossession(origin, digest)),
+    mention: (upstreamId, repository, digest) =>
+      ask('index.getMention', index.getMention(upstreamId, repository, digest)),
+
+    pending: (key) => pendings.get(tagDocumentKey(key))?.pending,
+
+    setPending(key, pending) {
+      const name = tagDocumentKey(key)
+      pendings.set(name, { key, pending })
+      const place = JSON.stringify([key.upstreamId, key.repository, pending.digest])
+      const names = pendingOn.get(place) ?? new Map<string, TagKey>()
+      pendingOn.set(place, names.size < 100 ? names.set(name, key) : names)
+    },
+
+    tagsPendingOn(upstreamId, repository, digest) {
+      const names = pendingOn.get(JSON.stringify([upstreamId, repository, digest])) ?? new Map<string, TagKey>()
+      return [...names].flatMap(([name, key]) => (pendings.peek(name)?.pending.digest === digest ? [key] : []))
+    },
+  }
+}

@@ -1,0 +1,166 @@
+import { LRUCache } from 'lru-cache'
+import { algorithmOf, type Digest, digestOf, isDigest } from '../oci/digest.ts'
+import { isInvalid, isManifestType, type ManifestContent, manifestAccept, maxManifestBytes, readManifest } from '../oci/manifest.ts'
+import type { Observer } from '../observer.ts'
+import type { UpstreamRoute } from '../routes.ts'
+import type { UpstreamAnswer, UpstreamClient, UpstreamRequest } from '../upstream/client.ts'
+import { UpstreamError } from '../upstream/errors.ts'
+import { type Health, nameOf } from './health.ts'
+import { createSingleFlight, keyOf } from './single-flight.ts'
+import { refusalOf } from './trouble.ts'
+
+/** A repository as one upstream knows it. */
+export interface Place {
+  readonly upstream: UpstreamRoute
+  readonly repository: string
+}
+
+/** The definite no of an upstream, with its status. */
+export interface No {
+  readonly no: number
+}
+
+export function isNo(answer: object): answer is No {
+  return 'no' in answer
+}
+
+export interface ManifestHead {
+  /** Undefined where the upstream did not say, or not well. */
+  readonly digest: Digest | undefined
+  readonly size: number | undefined
+  readonly mediaType: string
+}
+
+export interface FetchedManifest extends ManifestContent {
+  readonly digest: Digest
+  readonly mediaType: string
+  readonly bytes: Buffer
+}
+
+export type FoundAnswer = Extract<UpstreamAnswer, { found: true }>
+
+/**
+ * What can be asked of an upstream. Each throws UpstreamError for trouble; simultaneous equal HEADs share one request;
+ * a no is remembered for seconds, trouble never.
+ */
+export interface Questions {
+  headManifest(place: Place, reference: string, firstByteMs: number): Promise<ManifestHead | No>
+  /** Verified: against the digest it was asked by, or hashed when asked by tag. */
+  getManifest(place: Place, reference: string, firstByteMs: number): Promise<FetchedManifest | No>
+  headBlob(place: Place, digest: Digest, firstByteMs: number): Promise<{ size: number | undefined } | No>
+  /** The caller reads the body to its end or destroys it. */
+  getBlob(place: Place, digest: Digest, firstByteMs: number): Promise<FoundAnswer | No>
+  /** A list's raw body of at most 4 MiB, with its headers. */
+  getList(place: Place, resource: string, accept: string, firstByteMs: number): Promise<{ answer: FoundAnswer; body: Buffer } | No>
+}
+
+const rememberedNos = 20_000
+const bodyMs = 30_000
+
+export function createQuestions({
+  client,
+  health,
+  observer,
+  negativeMs = 5_000,
+}: {
+  client: UpstreamClient
+  health: Health
+  observer: Observer
+  negativeMs?: number
+}): Questions {
+  const nos = new LRUCache<string, No>({ max: rememberedNos, ttl: Math.max(1, negativeMs) })
+  const heads = createSingleFlight<FoundAnswer | No>()
+
+  async function send(place: Place, request: Omit<UpstreamRequest, 'upstream' | 'repository'>): Promise<FoundAnswer | No> {
+    const { upstream, repository } = place
+    const refusal = refusalOf(upstream)
+    if (refusal) throw refusal
+    const key = keyOf(upstream.id, repository, request.method, request.resource)
+    const remembered = nos.get(key)
+    if (remembered) return remembered
+
+    const answer = await health.run(upstream, () => client.request({ ...request, upstream, repository }))
+    if (answer.found) return answer
+    const no = { no: answer.status }
+    if (negativeMs > 0) nos.set(key, no)
+    return no
+  }
+
+  function head(place: Place, resource: string, accept: string | undefined, firstByteMs: number) {
+    const key = keyOf(place.upstream.id, place.repository, resource)
+    return heads(key, async () => {
+      const answer = await send(place, { method: 'HEAD', resource, accept, firstByteMs })
+      if (!isNo(answer)) answer.body.destroy()
+      return answer
+    })
+  }
+
+  async function get(place: Place, resource: string, accept: string, firstByteMs: number) {
+    const signal = AbortSignal.timeout(firstByteMs + bodyMs)
+    const answer = await send(place, { method: 'GET', resource, accept, firstByteMs, signal })
+    return isNo(answer) ? answer : { answer, body: await readBounded(answer, maxManifestBytes) }
+  }
+
+  return {
+    async headManifest(place, reference, firstByteMs) {
+      const answer = await head(place, `manifests/${reference}`, manifestAccept, firstByteMs)
+      if (isNo(answer)) return answer
+      const { contentDigest, size, contentType = '' } = answer.headers
+      if (!isManifestType(contentType)) throw invalid(place, 'a HEAD of a manifest was answered with another type')
+      return { digest: isDigest(contentDigest) ? contentDigest : undefined, size: size || undefined, mediaType: contentType }
+    },
+
+    async getManifest(place, reference, firstByteMs) {
+      const fetched = await get(place, `manifests/${reference}`, manifestAccept, firstByteMs)
+      if (isNo(fetched)) return fetched
+      const { contentType, contentDigest } = fetched.answer.headers
+      const digest = digestOfManifest(fetched.body, isDigest(reference) ? reference : undefined, contentDigest)
+      if (digest === undefined) {
+        observer.digestMismatch(nameOf(place.upstream))
+        throw invalid(place, 'the manifest is not what its digest says')
+      }
+      const content = readManifest(fetched.body, contentType)
+      if (isInvalid(content)) throw invalid(place, content.invalid)
+      return { ...content, digest, mediaType: contentType ?? '', bytes: fetched.body }
+    },
+
+    async headBlob(place, digest, firstByteMs) {
+      const answer = await head(place, `blobs/${digest}`, undefined, firstByteMs)
+      return isNo(answer) ? answer : { size: answer.headers.size }
+    },
+
+    getBlob: (place, digest, firstByteMs) => send(place, { method: 'GET', resource: `blobs/${digest}`, firstByteMs }),
+
+    getList: get,
+  }
+}
+
+/**
+ * What the bytes are to be called; undefined when they are not what was asked for. By tag the header is believed only
+ * where it names another algorithm's digest of these very bytes, and otherwise not needed.
+ */
+function digestOfManifest(bytes: Buffer, asked: Digest | undefined, header: string | undefined): Digest | undefined {
+  if (asked) return digestOf(bytes, algorithmOf(asked)) === asked ? asked : undefined
+  if (isDigest(header) && algorithmOf(header) === 'sha512' && digestOf(bytes, 'sha512') === header) return header
+  return digestOf(bytes)
+}
+
+async function readBounded({ body, headers }: FoundAnswer, limit: number): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  let size = 0
+  const tooLarge = () => new UpstreamError('invalid-response', `the upstream's answer has more than ${limit} bytes`)
+  if ((headers.size ?? 0) > limit) {
+    body.destroy()
+    throw tooLarge()
+  }
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    size += chunk.length
+    if (size > limit) throw tooLarge()
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks)
+}
+
+function invalid({ upstream }: Place, message: string): UpstreamError {
+  return new UpstreamError('invalid-response', `${nameOf(upstream)}: ${message}`)
+}

@@ -1,0 +1,51 @@
+import { OciError, type OciErrorKey } from '../oci/errors.ts'
+import type { Eligible } from '../route-table.ts'
+import { UpstreamError } from '../upstream/errors.ts'
+import { nameOf } from './health.ts'
+import type { Story } from './pull.ts'
+import { isNo, type No } from './questions.ts'
+import { toOciError } from './trouble.ts'
+
+export const coldWalkMs = 15_000
+/** What one upstream may take of it while another could still be asked. */
+const oneOfManyMs = 5_000
+const longestTrail = 20
+
+/**
+ * Asks upstreams in order until one says yes. A no goes on to the next. Trouble goes on too when asked by digest, which
+ * nobody can substitute, or where the failure policy ignores it; otherwise it ends the walk, so that nobody gets a
+ * lower-priority image because a higher one was down. Throws OciError; `unknown` when every one of them said no.
+ */
+export async function walk<Candidate extends Eligible, T extends object>(
+  candidates: readonly Candidate[],
+  attempt: (candidate: Candidate, firstByteMs: number) => Promise<T | No>,
+  { by, unknown, story, now }: { by: 'tag' | 'digest'; unknown: OciErrorKey; story: Story; now: () => number },
+): Promise<{ readonly candidate: Candidate; readonly found: T }> {
+  const endsAt = now() + coldWalkMs
+  const troubles: UpstreamError[] = []
+  for (const [position, candidate] of candidates.entries()) {
+    const leftMs = endsAt - now()
+    if (leftMs <= 0) break
+    const firstByteMs = position === candidates.length - 1 ? leftMs : Math.min(leftMs, oneOfManyMs)
+    try {
+      const found = await attempt(candidate, firstByteMs)
+      if (!isNo(found)) return { candidate, found }
+      note(story, candidate, String(found.no))
+    } catch (error) {
+      if (!(error instanceof UpstreamError)) throw error
+      note(story, candidate, describe(error))
+      troubles.push(error)
+      if (by === 'tag' && candidate.failurePolicy === 'Fail') break
+    }
+  }
+  throw troubles.length > 0 ? toOciError(troubles) : new OciError(unknown)
+}
+
+/** Adds to the trail of the log line what this upstream said. */
+export function note({ trail }: Story, { upstream }: Eligible, answer: string): void {
+  if (trail.length < longestTrail) trail.push(`${nameOf(upstream)}: ${answer}`)
+}
+
+export function describe(error: UpstreamError): string {
+  return error.status === undefined ? `${error.kind} (${error.message})` : `${error.kind} ${error.status}`
+}
