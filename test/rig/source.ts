@@ -63,3 +63,18 @@ export function sourceDigest(source: Source, algorithm: DigestAlgorithm = 'sha25
 export function sourceBytes(source: Source): Buffer {
   return Buffer.concat([...source.read(0, source.size)])
 }
+
+export function concatSources(sources: readonly Source[]): Source {
+  return {
+    size: sources.reduce((sum, { size }) => sum + size, 0),
+    *read(start, end) {
+      let at = 0
+      for (const source of sources) {
+        const from = Math.max(start - at, 0)
+        const to = Math.min(end - at, source.size)
+        if (from < to) yield* source.read(from, to)
+        at += source.size
+      }
+    },
+  }
+}
