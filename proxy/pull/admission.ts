@@ -6,10 +6,18 @@ import type { FetchedManifest, Place } from './questions.ts'
 
 /** Takes verified manifests into the cache, and moves tags: in memory at once, durable soon after. */
 export interface Admission {
-  /** Bytes, link, and every tag that was waiting for this digest here; then `tag`, when it was what was asked for. */
-  manifest(place: Place, fetched: FetchedManifest, tag?: { readonly key: TagKey; readonly walk: Walk }): void
+  /** Bytes, link, every tag that was pending on this digest here, and `tag` when it was what was asked for. */
+  manifest(
+    place: Place,
+    fetched: FetchedManifest,
+    tag?: { readonly key: TagKey; readonly walks: readonly Walk[] },
+  ): void
   /** The tag is this digest now, whose manifest is linked here already. Keeps the walks that ended at the tag before. */
-  tag(key: TagKey, manifest: Pick<TagEntry, 'digest' | 'mediaType' | 'size'>, walks: readonly Walk[]): TagRecord
+  tag(
+    key: TagKey,
+    manifest: Pick<TagEntry, 'digest' | 'mediaType' | 'size'>,
+    walks: readonly Walk[],
+  ): TagRecord
   /** A registry's own walk ended at this tag. */
   walk(key: TagKey, record: TagRecord, walk: Walk): TagRecord
 }
@@ -28,11 +36,22 @@ export function createAdmission({
   commits: Commits
   now: () => number
 }): Admission {
-  function remember(key: TagKey, manifest: Pick<TagEntry, 'digest' | 'mediaType' | 'size'>, walks: readonly Walk[]): TagRecord {
+  function remember(
+    key: TagKey,
+    manifest: Pick<TagEntry, 'digest' | 'mediaType' | 'size'>,
+    walks: readonly Walk[],
+  ): TagRecord {
     const { digest, mediaType, size } = manifest
     const before = catalog.rememberedTag(key)?.entry.walks ?? []
     const merged = mergeWalks([...before, ...(catalog.pending(key)?.walks ?? []), ...walks])
-    return catalog.rememberTag(key, { digest, mediaType, size, walks: merged, writtenAt: now(), checkedAt: now() })
+    return catalog.rememberTag(key, {
+      digest,
+      mediaType,
+      size,
+      walks: merged,
+      writtenAt: now(),
+      checkedAt: now(),
+    })
   }
 
   return {
@@ -44,9 +63,11 @@ export function createAdmission({
       content.keep(digest, bytes)
       catalog.rememberLink(linkKey, link)
 
-      const waiting = catalog.tagsPendingOn(upstream.id, repository, digest)
-      const tags = tag ? [tag.key, ...waiting] : waiting
-      for (const key of tags) remember(key, { digest, mediaType, size: bytes.length }, tag ? [tag.walk] : [])
+      const manifest = { digest, mediaType, size: bytes.length }
+      const tags = catalog
+        .tagsPendingOn(upstream.id, repository, digest)
+        .map((key) => remember(key, manifest, []).key)
+      if (tag) tags.push(remember(tag.key, manifest, tag.walks).key)
 
       commits.add('manifest', async () => {
         await content.store(digest, bytes)
@@ -77,5 +98,7 @@ export function hasWalk(walks: readonly Walk[], { registry, ns }: Walk): boolean
 
 /** Each once; of too many the oldest go: their registry then walks again. */
 function mergeWalks(walks: readonly Walk[]): Walk[] {
-  return [...new Map(walks.map((walk) => [JSON.stringify([walk.registry, walk.ns]), walk])).values()].slice(-maxWalks)
+  return [...new Map(walks.map((walk) => [JSON.stringify([walk.registry, walk.ns]), walk])).values()].slice(
+    -maxWalks,
+  )
 }

@@ -1,8 +1,13 @@
 import { LRUCache } from 'lru-cache'
-import type { Digest } from '../oci/digest.ts'
 import type { Observer } from '../observer.ts'
+import type { Digest } from '../oci/digest.ts'
 import type { DocumentStore } from '../store/document-store.ts'
-import { formatLinkDocument, formatTagDocument, parseLinkDocument, parseTagDocument } from '../store/documents.ts'
+import {
+  formatLinkDocument,
+  formatTagDocument,
+  parseLinkDocument,
+  parseTagDocument,
+} from '../store/documents.ts'
 import type { IndexStore, LinkEntry, LinkKey, Mention, TagEntry, TagKey, Walk } from '../store/index-store.ts'
 import { linkDocumentKey, tagDocumentKey } from '../store/keys.ts'
 
@@ -18,7 +23,7 @@ export interface Catalog {
   /** Writes what memory holds now, so that of two the newer wins whichever is written last. */
   saveTag(key: TagKey): Promise<void>
   /** The tag was found unchanged. Nothing when another record has replaced this one meanwhile. */
-  touchTag(key: TagKey, record: TagRecord, checkedAt: number): Promise<void>
+  touchTag(record: TagRecord, checkedAt: number): Promise<void>
   /** In memory, seen by the next `link` at once. `saveLink` makes it durable. */
   rememberLink(key: LinkKey, entry: LinkEntry): void
   saveLink(key: LinkKey, entry: LinkEntry): Promise<void>
@@ -35,6 +40,7 @@ export interface Catalog {
 
 /** One state of a tag. `live` is true until another replaces it, or memory lets go of it. */
 export interface TagRecord {
+  readonly key: TagKey
   readonly entry: TagEntry
   live: boolean
 }
@@ -111,7 +117,7 @@ export function createCatalog({
       if (!entry) return undefined
       const meanwhile = tags.get(name)
       if (meanwhile) return meanwhile
-      const record = { entry, live: true }
+      const record = { key, entry, live: true }
       tags.set(name, record)
       return record
     },
@@ -129,7 +135,7 @@ export function createCatalog({
 
     rememberTag(key, entry) {
       const name = tagDocumentKey(key)
-      const record = { entry, live: true }
+      const record = { key, entry, live: true }
       tags.set(name, record)
       pendings.delete(name)
       return record
@@ -143,10 +149,11 @@ export function createCatalog({
       await tell('index.putTag', index.putTag(key, entry))
     },
 
-    async touchTag(key, record, checkedAt) {
+    async touchTag(record, checkedAt) {
+      const { key } = record
       const name = tagDocumentKey(key)
       if (tags.peek(name) !== record) return
-      tags.set(name, { entry: { ...record.entry, checkedAt }, live: true })
+      tags.set(name, { key, entry: { ...record.entry, checkedAt }, live: true })
       pendings.delete(name)
       await tell('index.touchTag', index.touchTag(key, record.entry.digest, checkedAt))
     },
@@ -175,8 +182,11 @@ export function createCatalog({
     },
 
     tagsPendingOn(upstreamId, repository, digest) {
-      const names = pendingOn.get(JSON.stringify([upstreamId, repository, digest])) ?? new Map<string, TagKey>()
-      return [...names].flatMap(([name, key]) => (pendings.peek(name)?.pending.digest === digest ? [key] : []))
+      const names =
+        pendingOn.get(JSON.stringify([upstreamId, repository, digest])) ?? new Map<string, TagKey>()
+      return [...names].flatMap(([name, key]) =>
+        pendings.peek(name)?.pending.digest === digest ? [key] : [],
+      )
     },
   }
 }

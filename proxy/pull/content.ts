@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache'
-import type { Digest } from '../oci/digest.ts'
 import type { Observer } from '../observer.ts'
+import type { Digest } from '../oci/digest.ts'
 import type { BlobStore, OpenBlob } from '../store/blob-store.ts'
 import { NoRoomError } from '../store/blob-store.ts'
 import type { BlobBody } from './pull.ts'
@@ -35,7 +35,10 @@ export function createContent({ blobs, observer }: { blobs: BlobStore; observer:
     await blob.close()
     const stat = await blobs.stat(digest)
     if (stat && stat.size !== size) await blobs.delete(digest, { ifMatch: stat.etag })
-    observer.storeFailure('blob.size', new Error(`stored ${digest} has ${blob.size} bytes instead of ${size}`))
+    observer.storeFailure(
+      'blob.size',
+      new Error(`stored ${digest} has ${blob.size} bytes instead of ${size}`),
+    )
     return undefined
   }
 

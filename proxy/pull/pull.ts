@@ -6,8 +6,8 @@ import type { Registry } from '../route-table.ts'
 export interface Pull {
   manifest(request: ManifestRequest): Promise<ManifestAnswer>
   blob(request: BlobRequest): Promise<BlobAnswer>
-  /** `query` is the client's raw query string, checked by the edge no further than its length. */
-  tags(request: PullRequest & { readonly query: URLSearchParams }): Promise<ListAnswer>
+  /** `name` is the repository as the client wrote it, with the registry's path where that was written. */
+  tags(request: PullRequest & { readonly name: string; readonly query: URLSearchParams }): Promise<ListAnswer>
   referrers(
     request: PullRequest & { readonly subject: Digest; readonly query: URLSearchParams },
   ): Promise<ListAnswer>
@@ -92,7 +92,7 @@ export interface BlobBody {
 export interface ListAnswer {
   readonly body: Buffer
   readonly mediaType: string
-  /** Path and query for `Link: <…>; rel="next"`; undefined on the last page. */
+  /** The query of the next page, for `Link: <path?query>; rel="next"`; undefined on the last page. */
   readonly next: string | undefined
   readonly filtersApplied: string | undefined
   readonly warning: string | undefined

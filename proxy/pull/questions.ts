@@ -1,7 +1,14 @@
 import { LRUCache } from 'lru-cache'
-import { algorithmOf, type Digest, digestOf, isDigest } from '../oci/digest.ts'
-import { isInvalid, isManifestType, type ManifestContent, manifestAccept, maxManifestBytes, readManifest } from '../oci/manifest.ts'
 import type { Observer } from '../observer.ts'
+import { algorithmOf, type Digest, digestOf, isDigest } from '../oci/digest.ts'
+import {
+  isInvalid,
+  isManifestType,
+  type ManifestContent,
+  manifestAccept,
+  maxManifestBytes,
+  readManifest,
+} from '../oci/manifest.ts'
 import type { UpstreamRoute } from '../routes.ts'
 import type { UpstreamAnswer, UpstreamClient, UpstreamRequest } from '../upstream/client.ts'
 import { UpstreamError } from '../upstream/errors.ts'
@@ -51,7 +58,12 @@ export interface Questions {
   /** The caller reads the body to its end or destroys it. */
   getBlob(place: Place, digest: Digest, firstByteMs: number): Promise<FoundAnswer | No>
   /** A list's raw body of at most 4 MiB, with its headers. */
-  getList(place: Place, resource: string, accept: string, firstByteMs: number): Promise<{ answer: FoundAnswer; body: Buffer } | No>
+  getList(
+    place: Place,
+    resource: string,
+    accept: string,
+    firstByteMs: number,
+  ): Promise<{ answer: FoundAnswer; body: Buffer } | No>
 }
 
 const rememberedNos = 20_000
@@ -71,7 +83,10 @@ export function createQuestions({
   const nos = new LRUCache<string, No>({ max: rememberedNos, ttl: Math.max(1, negativeMs) })
   const heads = createSingleFlight<FoundAnswer | No>()
 
-  async function send(place: Place, request: Omit<UpstreamRequest, 'upstream' | 'repository'>): Promise<FoundAnswer | No> {
+  async function send(
+    place: Place,
+    request: Omit<UpstreamRequest, 'upstream' | 'repository'>,
+  ): Promise<FoundAnswer | No> {
     const { upstream, repository } = place
     const refusal = refusalOf(upstream)
     if (refusal) throw refusal
@@ -105,16 +120,26 @@ export function createQuestions({
     async headManifest(place, reference, firstByteMs) {
       const answer = await head(place, `manifests/${reference}`, manifestAccept, firstByteMs)
       if (isNo(answer)) return answer
-      const { contentDigest, size, contentType = '' } = answer.headers
-      if (!isManifestType(contentType)) throw invalid(place, 'a HEAD of a manifest was answered with another type')
-      return { digest: isDigest(contentDigest) ? contentDigest : undefined, size: size || undefined, mediaType: contentType }
+      const { contentDigest, size, contentType } = answer.headers
+      if (contentType === undefined) return { digest: undefined, size: undefined, mediaType: '' }
+      if (!isManifestType(contentType))
+        throw invalid(place, 'a HEAD of a manifest was answered with another type')
+      return {
+        digest: isDigest(contentDigest) ? contentDigest : undefined,
+        size: size || undefined,
+        mediaType: contentType,
+      }
     },
 
     async getManifest(place, reference, firstByteMs) {
       const fetched = await get(place, `manifests/${reference}`, manifestAccept, firstByteMs)
       if (isNo(fetched)) return fetched
       const { contentType, contentDigest } = fetched.answer.headers
-      const digest = digestOfManifest(fetched.body, isDigest(reference) ? reference : undefined, contentDigest)
+      const digest = digestOfManifest(
+        fetched.body,
+        isDigest(reference) ? reference : undefined,
+        contentDigest,
+      )
       if (digest === undefined) {
         observer.digestMismatch(nameOf(place.upstream))
         throw invalid(place, 'the manifest is not what its digest says')
@@ -129,7 +154,8 @@ export function createQuestions({
       return isNo(answer) ? answer : { size: answer.headers.size }
     },
 
-    getBlob: (place, digest, firstByteMs) => send(place, { method: 'GET', resource: `blobs/${digest}`, firstByteMs }),
+    getBlob: (place, digest, firstByteMs) =>
+      send(place, { method: 'GET', resource: `blobs/${digest}`, firstByteMs }),
 
     getList: get,
   }
@@ -139,16 +165,22 @@ export function createQuestions({
  * What the bytes are to be called; undefined when they are not what was asked for. By tag the header is believed only
  * where it names another algorithm's digest of these very bytes, and otherwise not needed.
  */
-function digestOfManifest(bytes: Buffer, asked: Digest | undefined, header: string | undefined): Digest | undefined {
+function digestOfManifest(
+  bytes: Buffer,
+  asked: Digest | undefined,
+  header: string | undefined,
+): Digest | undefined {
   if (asked) return digestOf(bytes, algorithmOf(asked)) === asked ? asked : undefined
-  if (isDigest(header) && algorithmOf(header) === 'sha512' && digestOf(bytes, 'sha512') === header) return header
+  if (isDigest(header) && algorithmOf(header) === 'sha512' && digestOf(bytes, 'sha512') === header)
+    return header
   return digestOf(bytes)
 }
 
 async function readBounded({ body, headers }: FoundAnswer, limit: number): Promise<Buffer> {
   const chunks: Buffer[] = []
   let size = 0
-  const tooLarge = () => new UpstreamError('invalid-response', `the upstream's answer has more than ${limit} bytes`)
+  const tooLarge = () =>
+    new UpstreamError('invalid-response', `the upstream's answer has more than ${limit} bytes`)
   if ((headers.size ?? 0) > limit) {
     body.destroy()
     throw tooLarge()

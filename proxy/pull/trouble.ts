@@ -19,7 +19,13 @@ export function toOciError(troubles: readonly UpstreamError[]): OciError {
 }
 
 /** An upstream that must not or cannot be asked: its place in the walk counts as trouble. */
-export function refusalOf({ problem, mode }: { readonly problem?: string | undefined; readonly mode: string }): UpstreamError | undefined {
+export function refusalOf({
+  problem,
+  mode,
+}: {
+  readonly problem?: string | undefined
+  readonly mode: string
+}): UpstreamError | undefined {
   if (problem !== undefined) return new UpstreamError('blocked', problem)
   if (mode === 'CacheOnly') return new UpstreamError('blocked', 'the upstream is CacheOnly')
   return undefined

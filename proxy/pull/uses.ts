@@ -15,7 +15,15 @@ export type UseCell = () => void
 const maxHeld = 20_000
 
 /** `now` is milliseconds since the epoch. The caller flushes now and then, and at its end. */
-export function createUses({ index, now, observer }: { index: IndexStore; now: () => number; observer: Observer }): Uses {
+export function createUses({
+  index,
+  now,
+  observer,
+}: {
+  index: IndexStore
+  now: () => number
+  observer: Observer
+}): Uses {
   let held = new Map<string, Use>()
 
   async function flush(): Promise<void> {

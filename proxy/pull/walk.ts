@@ -19,7 +19,12 @@ const longestTrail = 20
 export async function walk<Candidate extends Eligible, T extends object>(
   candidates: readonly Candidate[],
   attempt: (candidate: Candidate, firstByteMs: number) => Promise<T | No>,
-  { by, unknown, story, now }: { by: 'tag' | 'digest'; unknown: OciErrorKey; story: Story; now: () => number },
+  {
+    by,
+    unknown,
+    story,
+    now,
+  }: { by: 'tag' | 'digest'; unknown: OciErrorKey; story: Story; now: () => number },
 ): Promise<{ readonly candidate: Candidate; readonly found: T }> {
   const endsAt = now() + coldWalkMs
   const troubles: UpstreamError[] = []
@@ -27,18 +32,20 @@ export async function walk<Candidate extends Eligible, T extends object>(
     const leftMs = endsAt - now()
     if (leftMs <= 0) break
     const firstByteMs = position === candidates.length - 1 ? leftMs : Math.min(leftMs, oneOfManyMs)
-    try {
-      const found = await attempt(candidate, firstByteMs)
-      if (!isNo(found)) return { candidate, found }
-      note(story, candidate, String(found.no))
-    } catch (error) {
-      if (!(error instanceof UpstreamError)) throw error
-      note(story, candidate, describe(error))
-      troubles.push(error)
+    const found = await attempt(candidate, firstByteMs).catch(orTrouble)
+    if (found instanceof UpstreamError) {
+      note(story, candidate, describe(found))
+      troubles.push(found)
       if (by === 'tag' && candidate.failurePolicy === 'Fail') break
-    }
+    } else if (isNo(found)) note(story, candidate, String(found.no))
+    else return { candidate, found }
   }
   throw troubles.length > 0 ? toOciError(troubles) : new OciError(unknown)
+}
+
+function orTrouble(error: unknown): UpstreamError {
+  if (error instanceof UpstreamError) return error
+  throw error
 }
 
 /** Adds to the trail of the log line what this upstream said. */

@@ -1,0 +1,106 @@
+import type { Observer } from '../observer.ts'
+import type { BlobStore } from '../store/blob-store.ts'
+import type { DocumentStore } from '../store/document-store.ts'
+import type { IndexStore } from '../store/index-store.ts'
+import type { UpstreamClient } from '../upstream/client.ts'
+import { UpstreamError } from '../upstream/errors.ts'
+import { createAdmission } from './admission.ts'
+import { createBackoff } from './backoff.ts'
+import { type BlobSources, createBlobs, openedOf } from './blobs.ts'
+import { createCatalog } from './catalog.ts'
+import { createCommits } from './commits.ts'
+import { createContent } from './content.ts'
+import { createFills } from './fill.ts'
+import { createHealth, nameOf } from './health.ts'
+import { createDigestManifests } from './manifests.ts'
+import type { Pull } from './pull.ts'
+import { createQuestions } from './questions.ts'
+import { createReferrers } from './referrers.ts'
+import { createTagLists } from './tag-lists.ts'
+import { createTagManifests } from './tags.ts'
+import { createUses } from './uses.ts'
+
+export interface PullParts {
+  readonly client: UpstreamClient
+  readonly blobs: BlobStore
+  readonly documents: DocumentStore
+  readonly index: IndexStore
+  readonly observer: Observer
+  /** Milliseconds since the epoch. */
+  readonly now: () => number
+  /** Milliseconds that never go back. */
+  readonly monotonicNow: () => number
+  /** How long an upstream's no is remembered. */
+  readonly negativeMs?: number
+}
+
+export interface PullPath extends Pull {
+  /** Writes the uses counted so far. Called now and then, and by `close`. */
+  flush(): Promise<void>
+  /** Starts no fill any more; lets the running ones go on for so long; then makes durable what memory serves. */
+  drain(ms: number): Promise<void>
+}
+
+/** The pull path over one set of stores. Its answers depend on the routes each request brings. */
+export function createPull(parts: PullParts): PullPath {
+  const { client, blobs, documents, index, observer, now, monotonicNow, negativeMs } = parts
+  const commits = createCommits(observer)
+  const catalog = createCatalog({ documents, index, observer })
+  const content = createContent({ blobs, observer })
+  const health = createHealth({ now: monotonicNow, observer })
+  const questions = createQuestions({
+    client,
+    health,
+    observer,
+    ...(negativeMs === undefined ? {} : { negativeMs }),
+  })
+  const admission = createAdmission({ catalog, content, commits, now })
+  const uses = createUses({ index, now, observer })
+  const fills = createFills({ blobs, observer, now: monotonicNow })
+
+  const shared = { catalog, content, questions, admission, commits, uses, now, monotonicNow }
+  const manifests = createDigestManifests(shared)
+  const tags = createTagManifests({ ...shared, manifests, health, tagBackoff: createBackoff(monotonicNow) })
+
+  return {
+    manifest: (request) => {
+      const { tag, digest } = request.reference
+      return digest === undefined ? tags.byTag(request, tag) : manifests.byDigest(request, digest)
+    },
+    ...createBlobs({ ...shared, fills, sources: createBlobSources(client) }),
+    ...createTagLists(shared),
+    ...createReferrers(shared),
+    flush: () => uses.flush(),
+    async drain(ms) {
+      await fills.drain(ms)
+      await commits.settled()
+      await uses.flush()
+    },
+  }
+}
+
+function createBlobSources(client: UpstreamClient): BlobSources {
+  return ({ upstream, repository }, digest) => ({
+    upstream: nameOf(upstream),
+    async open(start, signal) {
+      const resource = `blobs/${digest}`
+      const rangeStart = start === 0 ? undefined : start
+      const answer = await client.request({
+        upstream,
+        repository,
+        method: 'GET',
+        resource,
+        rangeStart,
+        signal,
+      })
+      if (answer.found) return openedOf(answer, start)
+      throw new UpstreamError(
+        'unavailable',
+        `${nameOf(upstream)} answered ${answer.status} when asked to go on`,
+        {
+          status: answer.status,
+        },
+      )
+    },
+  })
+}
