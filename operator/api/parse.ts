@@ -1,0 +1,86 @@
+import type { z } from 'zod'
+
+export interface FieldProblem {
+  readonly path: readonly (string | number)[]
+  /** What was expected. Never what was found there: it may be secret. */
+  readonly message: string
+}
+
+export type Parsed<T> =
+  | { readonly value: T; readonly problems?: undefined }
+  | { readonly value?: undefined; readonly problems: readonly FieldProblem[] }
+
+/** Reads a resource by its schema, defaults filled in; all problems at once. Unknown fields are dropped. */
+export function parseResource<T extends z.ZodType>(schema: T, value: unknown): Parsed<z.output<T>> {
+  const parsed = schema.safeParse(value, { error: explain })
+  if (parsed.success) return { value: parsed.data }
+  return {
+    problems: parsed.error.issues.map(({ path, message }) => ({
+      path: path.map((step) => (typeof step === 'symbol' ? String(step) : step)),
+      message,
+    })),
+  }
+}
+
+/** `spec.upstreams[0].upstreamRef.name`; keys that hold a dot are quoted. */
+export function formatField(path: readonly (string | number)[]): string {
+  return path
+    .map((step, at) => {
+      if (typeof step === 'number') return `[${step}]`
+      if (!/^[\w-]+$/.test(step)) return `[${JSON.stringify(step)}]`
+      return at === 0 ? step : `.${step}`
+    })
+    .join('')
+}
+
+function explain(issue: z.core.$ZodRawIssue): string {
+  switch (issue.code) {
+    case 'invalid_type':
+      return issue.input === undefined
+        ? 'required'
+        : `expected ${issue.expected === 'int' ? 'a whole number' : nameOfType(issue.expected)}, found ${found(issue.input)}`
+    case 'invalid_value':
+      return issue.input === undefined ? 'required' : `expected ${alternatives(issue.values.map(String))}`
+    case 'too_small':
+      return `expected at least ${issue.minimum}${unitOf(issue.origin, issue.minimum)}`
+    case 'too_big':
+      return `expected at most ${issue.maximum}${unitOf(issue.origin, issue.maximum)}`
+    default:
+      return issue.message ?? 'is not valid'
+  }
+}
+
+export function alternatives(words: readonly string[]): string {
+  if (words.length < 2) return words.join('')
+  return `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`
+}
+
+function found(input: unknown): string {
+  if (input === null) return 'nothing (give it a value or leave the field out)'
+  if (Array.isArray(input)) return 'a list'
+  if (typeof input === 'number' || typeof input === 'boolean') {
+    return `${nameOfType(typeof input)} (put text in quotes)`
+  }
+  return nameOfType(typeof input)
+}
+
+function nameOfType(type: string): string {
+  switch (type) {
+    case 'object':
+    case 'record':
+      return 'an object'
+    case 'array':
+      return 'a list'
+    case 'boolean':
+      return 'true or false'
+    case 'string':
+      return 'a text'
+    default:
+      return `a ${type}`
+  }
+}
+
+function unitOf(origin: string, count: number | bigint): string {
+  if (origin === 'array') return count === 1 ? ' item' : ' items'
+  return origin === 'string' ? ' characters' : ''
+}
