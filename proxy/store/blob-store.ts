@@ -14,7 +14,7 @@ export interface BlobStore {
    */
   create(digest: Digest, size: number | undefined): Promise<BlobWriter | undefined>
 
-  /** Deleting an absent blob succeeds. False when `ifMatch` no longer names what is there. */
+  /** Deleting an absent blob succeeds, whatever the condition. False when something else than `ifMatch` is there. */
   delete(digest: Digest, condition?: { ifMatch: string }): Promise<boolean>
 
   list(): AsyncIterable<BlobStat & { readonly digest: Digest; readonly modifiedAt: number }>
@@ -29,7 +29,7 @@ export interface BlobStat {
 /** Bytes read by position, by any number of readers at once. */
 export interface OpenBlob {
   readonly size: number
-  /** Reads up to `buffer.length` bytes at `position`; 0 only at the end. Throws when the blob turns out spoiled. */
+  /** Reads up to `buffer.length` bytes at `position`; 0 only at the end. Throws SpoiledBlobError when it falls short. */
   read(buffer: Uint8Array, position: number): Promise<number>
   /** Safe to repeat. */
   close(): Promise<void>
@@ -37,21 +37,26 @@ export interface OpenBlob {
 
 /** A blob being written, in order, and read back meanwhile. `commit` or `abort` ends the writing, `close` the reading. */
 export interface BlobWriter {
-  /** Appends. Throws NoRoomError when the disk or the budget is full; the writer is then good for `read` and `abort`. */
+  /** Appends; one call at a time. Throws NoRoomError when the disk or the budget is full; the writer is then good for `read` and `abort`. */
   append(chunks: readonly Uint8Array[]): Promise<void>
   /** Reads what has been appended; 0 at its present end. Goes on working after `commit` and `abort`, until `close`. */
   read(buffer: Uint8Array, position: number): Promise<number>
   /** Makes the bytes durable and visible under the digest, in that order. Replacing a blob of the same digest is no error. */
   commit(): Promise<void>
-  /** Takes the bytes away. Safe to repeat, and after `commit` (which it then does not undo). */
+  /** Takes the bytes away. Safe to repeat, and after `commit` (which it then does not undo, unless the commit failed). */
   abort(): Promise<void>
-  /** Frees the descriptor; no `read` after it. Safe to repeat. */
+  /** Frees the descriptor, and aborts what was not committed; no `read` after it. Safe to repeat. */
   close(): Promise<void>
 }
 
 /** The budget or the disk is full: the caller goes on without storing. */
 export class NoRoomError extends Error {
   override readonly name = 'NoRoomError'
+}
+
+/** The stored bytes are not what they were: shorter, or not to be read. The caller cuts, deletes the blob and goes on. */
+export class SpoiledBlobError extends Error {
+  override readonly name = 'SpoiledBlobError'
 }
 
 /** `sha256:ab12…` is kept at `sha256/ab/ab12…`; the fan-out keeps folders small. */

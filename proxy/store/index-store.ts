@@ -6,15 +6,19 @@ import type { Digest } from '../oci/digest.ts'
  */
 export interface IndexStore {
   getTag(key: TagKey): Promise<TagEntry | undefined>
-  /** Keeps the entry with the later `writtenAt`: an older write never wins over a newer. */
+  /**
+   * Keeps the entry with the later `writtenAt`, of two written at once the one checked later: an older write never wins
+   * over a newer. What was recorded of its use stays.
+   */
   putTag(key: TagKey, entry: TagEntry): Promise<void>
   /** Moves `checkedAt` if the entry still names `digest`. */
   touchTag(key: TagKey, digest: Digest, checkedAt: number): Promise<void>
   deleteTag(key: TagKey): Promise<void>
 
   getLink(key: LinkKey): Promise<LinkEntry | undefined>
-  /** Also remembers possession (its origin, its digest) and the digest's children as mentioned. */
+  /** Also remembers possession (its origin, its digest) and the digest's children as mentioned. Its use stays. */
   putLink(key: LinkKey, entry: LinkEntry): Promise<void>
+  /** Forgets what only this link mentioned, and possession with the last link that had it. */
   deleteLink(key: LinkKey): Promise<void>
 
   /** The size of bytes that this origin once sent and that hashed to the digest; undefined when it is not known to have. */

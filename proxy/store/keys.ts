@@ -1,4 +1,5 @@
-import { algorithmOf, hexOf } from '../oci/digest.ts'
+import { algorithmOf, hexOf, isDigest } from '../oci/digest.ts'
+import { isName, isTag } from '../oci/reference.ts'
 import type { LinkKey, TagKey } from './index-store.ts'
 
 /**
@@ -15,23 +16,19 @@ export function linkDocumentKey({ upstreamId, repository, kind, digest }: LinkKe
 }
 
 const keyPattern =
-  /^upstreams\/(?<upstreamId>[a-f0-9]{64})\/(?<repository>.+?)\/_(?:tags\/(?<tag>[^/]+)|(?<referrers>referrers\/(?:sha256|sha512)\/[a-f0-9]+)|links\/(?<kind>manifest|blob)s\/(?<algorithm>sha256|sha512)\/(?<hex>[a-f0-9]+))$/
+  /^upstreams\/(?<upstreamId>[a-f0-9]{64})\/(?<repository>[^_].*?)\/_(?<kind>tags|referrers|links\/manifests|links\/blobs)\/(?<last>[^/]+|[^/]+\/[^/]+)$/
 
 /** The opposite of the two above; undefined for a key that is neither. */
 export function parseDocumentKey(
   key: string,
 ): { tag: TagKey; link?: undefined } | { link: LinkKey; tag?: undefined } | undefined {
-  const { upstreamId, repository, tag, referrers, kind, algorithm, hex } = keyPattern.exec(key)?.groups ?? {}
-  if (upstreamId === undefined || repository === undefined) return undefined
-  if (kind !== undefined) {
-    return {
-      link: {
-        upstreamId,
-        repository,
-        kind: kind as LinkKey['kind'],
-        digest: `${algorithm}:${hex}` as LinkKey['digest'],
-      },
-    }
-  }
-  return { tag: { upstreamId, repository, tag: (tag ?? referrers)! } }
+  const { upstreamId, repository, kind, last } = keyPattern.exec(key)?.groups ?? {}
+  if (upstreamId === undefined || repository === undefined || last === undefined) return undefined
+  if (!isName(repository)) return undefined
+  if (kind === 'tags') return isTag(last) ? { tag: { upstreamId, repository, tag: last } } : undefined
+
+  const digest = last.replace('/', ':')
+  if (!isDigest(digest)) return undefined
+  if (kind === 'referrers') return { tag: { upstreamId, repository, tag: `referrers/${last}` } }
+  return { link: { upstreamId, repository, kind: kind === 'links/blobs' ? 'blob' : 'manifest', digest } }
 }
