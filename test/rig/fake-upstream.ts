@@ -45,6 +45,8 @@ export interface FakeUpstream {
   next(method: string, path: PathPattern, ...faults: readonly Fault[]): void
   /** Every request that matches, until `heal`. A later one wins over an earlier. */
   always(method: string, path: PathPattern, fault: Fault): void
+  /** How it is, not what befalls it: applied before any fault, and `heal` does not forget it. */
+  habit(method: string, path: PathPattern, fault: Fault): void
   /** Further paths, such as a CDN has them. They come before the registry's own and ask for no authentication. */
   route(path: PathPattern, respond: (request: SeenRequest, reply: Reply) => Reply): void
   /** Forgets all faults, lets go of what hangs by resetting it, and listens again if it was stopped. */
@@ -52,6 +54,8 @@ export interface FakeUpstream {
   requests(filter?: { method?: string; path?: PathPattern }): RecordedRequest[]
   forgetRequests(): void
   revokeTokens(): void
+  /** What its token endpoint says to this, for a token service on another host. */
+  answerToken(request: SeenRequest): Reply
   /** Connections accepted since the start, and those open now. */
   connections(): { accepted: number; open: number }
   /** Bytes out of its sockets since the start, headers and TLS included. */
@@ -75,6 +79,7 @@ export async function createFakeUpstream(options: FakeUpstreamOptions = {}): Pro
   const recorded: RecordedRequest[] = []
   const routes: { path: PathPattern; respond: (request: SeenRequest, reply: Reply) => Reply }[] = []
   const sockets = new Map<string, { tcp: Socket; number: number; fresh: boolean }>()
+  const habits: Rule[] = []
   let rules: Rule[] = []
   let accepted = 0
   let bytesOfClosed = 0
@@ -97,15 +102,15 @@ export async function createFakeUpstream(options: FakeUpstreamOptions = {}): Pro
 
   /** The fault whose turn it is: of a queue first, then the latest that is always there. */
   const take = (request: SeenRequest, passed: boolean): readonly Fault[] => {
-    const fitting = rules.filter(
-      ({ method, path, faults }) =>
-        faults.length > 0 &&
-        (method === '*' || method === request.method) &&
-        (path === '*' || (passed && matches(path, request.path))),
-    )
+    const fits = ({ method, path, faults }: Rule): boolean =>
+      faults.length > 0 &&
+      (method === '*' || method === request.method) &&
+      (path === '*' || (passed && matches(path, request.path)))
+    const usual = habits.filter(fits).flatMap(({ faults }) => faults)
+    const fitting = rules.filter(fits)
     const queued = fitting.find(({ always }) => !always)
-    if (queued) return [queued.faults.shift()!]
-    return fitting.at(-1)?.faults ?? []
+    if (queued) return [...usual, queued.faults.shift()!]
+    return [...usual, ...(fitting.at(-1)?.faults ?? [])]
   }
 
   const handle = async (incoming: IncomingMessage, response: ServerResponse): Promise<void> => {
@@ -172,6 +177,7 @@ export async function createFakeUpstream(options: FakeUpstreamOptions = {}): Pro
     auth,
     next: (method, path, ...faults) => void rules.push({ method, path, faults: [...faults], always: false }),
     always: (method, path, fault) => void rules.push({ method, path, faults: [fault], always: true }),
+    habit: (method, path, fault) => void habits.push({ method, path, faults: [fault], always: true }),
     route: (path, respond) => void routes.unshift({ path, respond }),
     async heal() {
       rules = []
@@ -184,6 +190,7 @@ export async function createFakeUpstream(options: FakeUpstreamOptions = {}): Pro
       recorded.filter((request) => (!method || method === request.method) && matches(path, request.path)),
     forgetRequests: () => void recorded.splice(0),
     revokeTokens: () => gate.revokeTokens(),
+    answerToken: (request) => gate.token(request),
     connections: () => ({ accepted, open: sockets.size }),
     bytesSent: () => [...sockets.values()].reduce((sum, { tcp }) => sum + tcp.bytesWritten, bytesOfClosed),
     stop,
