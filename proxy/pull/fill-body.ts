@@ -1,0 +1,76 @@
+import type { DirectBody } from './direct-body.ts'
+import type { BlobBody } from './pull.ts'
+import { BodyClosedError } from './stored-body.ts'
+
+/** How far a fill has come: written by the fill, read by its bodies. */
+export interface Front {
+  /**
+   * - `filling`: bytes are coming
+   * - `proven`: all came and hash to the digest; they are being committed, or were
+   * - `failed`: every reader gets the failure
+   * - `alone`: the fill ended without a verdict, for want of room or of readers; every reader has a transfer of its own
+   */
+  state: 'filling' | 'proven' | 'failed' | 'alone'
+  size: number | undefined
+  /** Readers may have what lies before it; the size only when proven. Never goes back. */
+  visible: number
+  failure: unknown
+  /** Called and forgotten whenever any of the above has changed. */
+  readonly waiting: Set<() => void>
+}
+
+export interface FillBodyParts {
+  readonly front: Front
+  /** The fill's bytes are no longer to be had. */
+  readonly late: boolean
+  /** Reads what is visible. */
+  readonly readSpool: (buffer: Uint8Array, position: number) => number | Promise<number>
+  /** `hasBytes`: some were read from the fill, so that the transfer must begin with the same. */
+  readonly openDirect: (hasBytes: boolean) => DirectBody
+  readonly onClose: () => void
+}
+
+/** One reader of a fill, at its own pace. */
+export function createFillBody({ front, late, readSpool, openDirect, onClose }: FillBodyParts): BlobBody {
+  let direct: DirectBody | undefined
+  let hasBytes = false
+  let closed = false
+  let wake: (() => void) | undefined
+
+  function moved(): Promise<void> {
+    return new Promise((resolve) => {
+      wake = resolve
+      front.waiting.add(resolve)
+    })
+  }
+
+  async function read(buffer: Uint8Array, position: number): Promise<number> {
+    for (;;) {
+      if (closed) throw new BodyClosedError()
+      if (front.failure !== undefined) throw front.failure
+      if (late || front.state === 'alone') direct ??= openDirect(hasBytes)
+      if (direct !== undefined) return direct.read(buffer, position)
+      if (position < front.visible) {
+        hasBytes = true
+        return readSpool(buffer, position)
+      }
+      if (front.state === 'proven') return 0
+      await moved()
+    }
+  }
+
+  return {
+    get size() {
+      return front.size
+    },
+    bytes: undefined,
+    read,
+    close() {
+      if (closed) return
+      closed = true
+      direct?.close()
+      if (wake !== undefined && front.waiting.delete(wake)) wake()
+      onClose()
+    },
+  }
+}

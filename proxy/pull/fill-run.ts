@@ -1,0 +1,290 @@
+import type { Observer } from '../observer.ts'
+import { type BlobStore, type BlobWriter, NoRoomError } from '../store/blob-store.ts'
+import type { UpstreamError } from '../upstream/errors.ts'
+import { createDirectBody, type DirectBody, frontier } from './direct-body.ts'
+import type { Fill, FillLimits, FillRequest } from './fill.ts'
+import { createFillBody, type Front } from './fill-body.ts'
+import { createSpool, type Spool } from './fill-spool.ts'
+import { type Checkpoint, createTransfer, type OpenedSource, type Transfer } from './fill-transfer.ts'
+import type { BlobBody } from './pull.ts'
+import { BodyClosedError } from './stored-body.ts'
+
+/** What the fills of one process share. */
+export interface FillParts {
+  readonly blobs: BlobStore
+  readonly observer: Observer
+  readonly limits: FillLimits
+  readonly orphans: Set<RunningFill>
+  /** How much memory a fill that begins now may have. */
+  windowBytes(): number
+  onDirect(direct: DirectBody): void
+  onDirectEnd(direct: DirectBody): void
+  isDraining(): boolean
+  /** Nobody new joins this fill. */
+  onEnd(fill: RunningFill): void
+}
+
+export interface RunningFill extends Fill {
+  /** Ends it unless its bytes are proven; without an error its readers, if any come, go on by themselves. */
+  stop(error: UpstreamError | undefined): void
+  readonly readers: number
+}
+
+export function startFill(request: FillRequest, parts: FillParts): RunningFill {
+  const { digest, source } = request
+  const { observer, limits } = parts
+  const stopping = new AbortController()
+  const front: Front = {
+    state: parts.isDraining() ? 'alone' : 'filling',
+    size: request.size ?? request.first.size,
+    visible: 0,
+    failure: undefined,
+    waiting: new Set(),
+  }
+  let readers = 0
+  let transfer: Transfer | undefined
+  let spool: Spool | undefined
+  let writer: BlobWriter | undefined
+  let fileReads = 0
+  let ended = false
+  let closed = false
+  /** What readers may have been given of bytes that never were proven. */
+  let checkpoint: Checkpoint | undefined
+  /** The open source, as long as nobody reads it. */
+  let spare: OpenedSource | undefined = request.first
+  let wakeSoon: NodeJS.Immediate | undefined
+  let orphan: { readonly since: number; readonly timer: NodeJS.Timeout } | undefined
+
+  async function run(): Promise<boolean> {
+    observer.fillStarted('upstream')
+    writer = await createWriter()
+    if (writer === undefined) {
+      if (front.state === 'filling') leave('alone')
+      return end('abandoned')
+    }
+    const total = front.state === 'filling' ? await bringOver(writer) : undefined
+    if (total === undefined) {
+      await discard(writer)
+      return end(front.state === 'failed' ? 'failed' : 'abandoned')
+    }
+    const stored = await commit(writer, total)
+    return end(stored ? 'committed' : 'failed')
+  }
+
+  async function createWriter(): Promise<BlobWriter | undefined> {
+    if (front.state !== 'filling') return undefined
+    try {
+      return await parts.blobs.create(digest, front.size)
+    } catch (error) {
+      observer.storeFailure('blob.create', error)
+      return undefined
+    }
+  }
+
+  /** The size once all is here and proven; undefined when the fill has left instead. */
+  async function bringOver(into: BlobWriter): Promise<number | undefined> {
+    const capacity = Math.max(1, Math.min(parts.windowBytes(), front.size ?? Number.POSITIVE_INFINITY))
+    const spooling = createSpool({ writer: into, capacity, onTaken, onFailure: onNoRoom })
+    spool = spooling
+    const first = spare
+    spare = undefined
+    transfer = createTransfer({
+      digest,
+      source,
+      size: front.size,
+      first,
+      checkpoint: undefined,
+      signal: stopping.signal,
+      observer,
+      limits,
+      take: spooling.take,
+    })
+    if (readers === 0) orphaned()
+    try {
+      const total = await transfer.run()
+      if (front.state !== 'filling') return undefined
+      prove(total)
+      return total
+    } catch (error) {
+      if (front.state === 'filling') leave('failed', error)
+      return undefined
+    }
+  }
+
+  function prove(total: number): void {
+    front.state = 'proven'
+    front.size = total
+    front.visible = total
+    adopted()
+    wakeAll()
+  }
+
+  async function commit(into: BlobWriter, total: number): Promise<boolean> {
+    let operation = 'blob.append'
+    try {
+      await spool?.finish()
+      operation = 'blob.commit'
+      await into.commit()
+      spool?.dropMemory()
+      operation = 'blob.link'
+      await request.afterCommit(total)
+      return true
+    } catch (error) {
+      tellStoreFailure(operation, error)
+      if (operation !== 'blob.link') await discard(into)
+      return false
+    }
+  }
+
+  async function discard(from: BlobWriter): Promise<void> {
+    await spool?.idle()
+    await from.abort().catch((error: unknown) => observer.storeFailure('blob.abort', error))
+  }
+
+  function end(result: 'committed' | 'failed' | 'abandoned'): boolean {
+    ended = true
+    adopted()
+    dropSpare()
+    parts.onEnd(fill)
+    observer.fillEnded('upstream', result)
+    closeIfUnused()
+    return result === 'committed'
+  }
+
+  function onTaken(before: number, taken: number): void {
+    front.size = transfer?.size
+    front.visible = frontier(front.visible, before, taken, front.size)
+    // once a turn of the event loop, however many chunks it brings: a hundred readers are woken each time
+    if (front.waiting.size > 0) wakeSoon ??= setImmediate(wakeAll)
+    if (orphan !== undefined && taken - orphan.since > limits.orphanBytes) leave('alone')
+  }
+
+  function onNoRoom(error: unknown): void {
+    // once the bytes are proven the commit tells, and readers have all they need: the window covers what was not written
+    if (front.state !== 'filling') return
+    tellStoreFailure('blob.append', error)
+    leave('alone')
+  }
+
+  function tellStoreFailure(operation: string, error: unknown): void {
+    if (!(error instanceof NoRoomError)) observer.storeFailure(operation, error)
+  }
+
+  function leave(next: 'failed' | 'alone', error?: unknown): void {
+    front.state = next
+    front.failure = error
+    checkpoint = transfer?.checkpoint()
+    adopted()
+    parts.onEnd(fill)
+    spool?.stop()
+    stopping.abort(error ?? new BodyClosedError())
+    wakeAll()
+    dropSpare()
+  }
+
+  function wakeAll(): void {
+    if (wakeSoon !== undefined) clearImmediate(wakeSoon)
+    wakeSoon = undefined
+    for (const wake of front.waiting) wake()
+    front.waiting.clear()
+  }
+
+  /** Nobody reads: the transfer goes on for those who may come, within bounds. */
+  function orphaned(): void {
+    if (front.state !== 'filling' || spool === undefined || orphan !== undefined) return
+    const rest = front.size === undefined ? 0 : front.size - spool.end
+    if (parts.isDraining() || rest > limits.orphanBytes || parts.orphans.size >= limits.orphans) {
+      leave('alone')
+      return
+    }
+    const timer = setTimeout(() => leave('alone'), limits.orphanMs)
+    orphan = { since: spool.end, timer }
+    parts.orphans.add(fill)
+  }
+
+  function adopted(): void {
+    clearTimeout(orphan?.timer)
+    orphan = undefined
+    parts.orphans.delete(fill)
+  }
+
+  function closeIfUnused(): void {
+    if (!ended || closed || fileReads > 0 || (front.state === 'proven' && readers > 0)) return
+    closed = true
+    spool?.dropMemory()
+    void writer?.close().catch((error: unknown) => observer.storeFailure('blob.close', error))
+  }
+
+  function openDirect(hasBytes: boolean): DirectBody {
+    const first = spare
+    spare = undefined
+    const direct = createDirectBody({
+      digest,
+      size: front.size,
+      source,
+      first,
+      checkpoint: hasBytes ? checkpoint : undefined,
+      observer,
+      limits,
+      onEnd: parts.onDirectEnd,
+    })
+    parts.onDirect(direct)
+    return direct
+  }
+
+  function dropSpare(): void {
+    if (readers > 0) return
+    spare?.body.destroy()
+    spare = undefined
+  }
+
+  function readSpool(buffer: Uint8Array, position: number): number | Promise<number> {
+    const length = spool!.read(buffer, position, front.visible)
+    return typeof length === 'number' ? length : fromFile(length)
+  }
+
+  /** The writer stays open until this has ended. */
+  async function fromFile(reading: Promise<number>): Promise<number> {
+    fileReads++
+    try {
+      const length = await reading
+      if (front.failure !== undefined) throw front.failure
+      if (length === 0) throw new Error('the store gave back less than it was given')
+      return length
+    } finally {
+      fileReads--
+      closeIfUnused()
+    }
+  }
+
+  function openBody(): BlobBody {
+    readers++
+    adopted()
+    return createFillBody({ front, late: closed, readSpool, openDirect, onClose: onBodyClose })
+  }
+
+  function onBodyClose(): void {
+    readers--
+    if (readers > 0) return
+    orphaned()
+    dropSpare()
+    closeIfUnused()
+  }
+
+  const { promise: done, resolve } = Promise.withResolvers<boolean>()
+  const fill: RunningFill = {
+    get size() {
+      return front.size
+    },
+    get readers() {
+      return readers
+    },
+    done,
+    openBody,
+    stop(error) {
+      if (front.state === 'filling') leave(error === undefined ? 'alone' : 'failed', error)
+    },
+  }
+  void run().then(resolve)
+  return fill
+}
