@@ -26,12 +26,7 @@ export function parseAddress(text: string): Address | undefined {
 }
 
 export function isLoopback({ hostname }: Address): boolean {
-  return (
-    hostname === 'localhost' ||
-    hostname.endsWith('.localhost') ||
-    hostname === '[::1]' ||
-    /^127\.[0-9]+\.[0-9]+\.[0-9]+$/.test(hostname)
-  )
+  return hostname === 'localhost' || hostname === '[::1]' || /^127\.[0-9]+\.[0-9]+\.[0-9]+$/.test(hostname)
 }
 
 /** Docker Hub has three names, and its credentials and images are the same under each. */
@@ -52,7 +47,7 @@ export function parseHostKey(
   key: string,
   scheme: Address['scheme'],
 ): (Pick<Address, 'host' | 'port'> & { readonly hasPath: boolean }) | undefined {
-  const [, authority = '', path = ''] = /^(?:[a-z]+:\/\/)?([^/?#@]*)([^?#]*)$/i.exec(key.trim()) ?? []
+  const [, authority = '', path = ''] = /^(?:[a-z]+:\/\/)?([^/\\?#@]*)(|\/[^?#]*)$/i.exec(key.trim()) ?? []
   const text = `${scheme}://${authority}`
   if (authority === '' || authority.includes('*') || !URL.canParse(text)) return undefined
   const { hostname, port } = new URL(text)
