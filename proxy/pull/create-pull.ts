@@ -56,7 +56,7 @@ export function createPull(parts: PullParts): PullPath {
   })
   const admission = createAdmission({ catalog, content, commits, now })
   const uses = createUses({ index, now, observer })
-  const fills = createFills({ blobs, observer, now: monotonicNow })
+  const fills = createFills({ blobs, observer })
 
   const shared = { catalog, content, questions, admission, commits, uses, now, monotonicNow }
   const manifests = createDigestManifests(shared)

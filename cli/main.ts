@@ -1,0 +1,65 @@
+import { readFileSync } from 'node:fs'
+import { formatHelp, readFlags, UsageError } from './flags.ts'
+import { scrubCommand } from './scrub.ts'
+import { serveCommand } from './serve.ts'
+
+/** A command reads its flags and runs to its end; what it resolves with is the exit code. */
+export interface Command {
+  readonly summary: string
+  readonly flags: Parameters<typeof readFlags>[0]
+  run(values: ReturnType<typeof readFlags>, environment: NodeJS.ProcessEnv): Promise<number>
+}
+
+const commands: Readonly<Record<string, Command>> = { serve: serveCommand, scrub: scrubCommand }
+
+async function main(args: readonly string[]): Promise<number> {
+  const [name = '', ...rest] = args
+  if (name === '--version' || name === 'version') return say(`${version()}\n`)
+  const command = Object.hasOwn(commands, name) ? commands[name] : undefined
+  if (!command) {
+    if (name === '' || name === '--help' || name === '-h' || name === 'help') return say(overview())
+    return complain([
+      `${JSON.stringify(name)} is no command`,
+      `commands: ${Object.keys(commands).join(', ')}`,
+    ])
+  }
+  if (rest.includes('--help') || rest.includes('-h'))
+    return say(formatHelp(name, command.summary, command.flags))
+  try {
+    return await command.run(readFlags(command.flags, rest, process.env), process.env)
+  } catch (error) {
+    if (error instanceof UsageError) return complain(error.problems)
+    throw error
+  }
+}
+
+function overview(): string {
+  const rows = Object.entries(commands).map(([name, { summary }]) => `  ${name.padEnd(8)}${summary}`)
+  return [
+    'headwater: a container virtual registry',
+    '',
+    ...rows,
+    '',
+    'headwater <command> --help lists its flags',
+    '',
+  ].join('\n')
+}
+
+function version(): string {
+  const { version: text } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+    version: string
+  }
+  return text
+}
+
+function say(text: string): number {
+  process.stdout.write(text)
+  return 0
+}
+
+function complain(problems: readonly string[]): number {
+  for (const problem of problems) process.stderr.write(`headwater: ${problem}\n`)
+  return 2
+}
+
+process.exitCode = await main(process.argv.slice(2))

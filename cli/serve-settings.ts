@@ -1,0 +1,156 @@
+import { type Flag, type FlagValues, UsageError } from './flags.ts'
+
+export const serveFlags: readonly Flag[] = [
+  {
+    name: 'config',
+    value: 'FILE|DIR',
+    repeatable: true,
+    default: 'examples/standalone.yaml',
+    help: 'where the VirtualRegistry, Upstream, Secret and ConfigMap resources are; edits are picked up',
+  },
+  { name: 'data', value: 'DIR', default: '.headwater', help: 'where the cache is kept' },
+  {
+    name: 'data-max-bytes',
+    value: 'BYTES',
+    help: 'the most the cached blobs may take, as a number or with Ki, Mi, Gi or Ti; the least recently used go first',
+  },
+  { name: 'listen', value: 'HOST:PORT', default: '127.0.0.1:5050', help: 'where clients pull from' },
+  {
+    name: 'admin-listen',
+    value: 'HOST:PORT',
+    default: '127.0.0.1:5051',
+    help: 'where /livez, /readyz and /metrics are',
+  },
+  {
+    name: 'allow-anonymous',
+    help: 'lets it listen beyond loopback although anybody who reaches it may then pull what the rules give to Anonymous',
+  },
+  { name: 'deny-upstream-cidr', value: 'CIDR', repeatable: true, help: 'addresses no upstream may have' },
+  {
+    name: 'allow-upstream-cidr',
+    value: 'CIDR',
+    repeatable: true,
+    help: 'addresses upstreams may have although another rule denies them',
+  },
+  {
+    name: 'drain-seconds',
+    value: 'SECONDS',
+    default: '30',
+    help: 'how long running streams may go on after SIGTERM',
+  },
+  { name: 'log-level', value: 'debug|info|warn|error', default: 'info', help: 'the least that is logged' },
+  {
+    name: 'log-format',
+    value: 'json|pretty',
+    help: 'how it is logged; without it pretty on a terminal and json otherwise',
+  },
+]
+
+export interface ServeSettings {
+  readonly config: readonly string[]
+  readonly data: string
+  readonly dataMaxBytes: number | undefined
+  readonly listen: Address
+  readonly adminListen: Address
+  readonly denyUpstreamCidrs: readonly string[]
+  readonly allowUpstreamCidrs: readonly string[]
+  readonly drainSeconds: number
+  readonly logLevel: LogLevel
+  /** Undefined when not said. */
+  readonly logFormat: 'json' | 'pretty' | undefined
+}
+
+export interface Address {
+  readonly host: string
+  readonly port: number
+}
+
+const logLevels = ['debug', 'info', 'warn', 'error'] as const
+type LogLevel = (typeof logLevels)[number]
+
+/** Throws UsageError with every problem. */
+export function readServeSettings(values: FlagValues): ServeSettings {
+  const problems: string[] = []
+  const one = (name: string) => values.get(name)?.at(-1)
+  const check = <T>(
+    name: string,
+    parse: (text: string) => T | undefined,
+    expected: string,
+  ): T | undefined => {
+    const text = one(name)
+    if (text === undefined) return undefined
+    const parsed = parse(text)
+    if (parsed === undefined) problems.push(`--${name}: ${JSON.stringify(text)} is not ${expected}`)
+    return parsed
+  }
+
+  const listen = check('listen', parseAddress, 'HOST:PORT, such as 127.0.0.1:5050')
+  const adminListen = check('admin-listen', parseAddress, 'HOST:PORT, such as 127.0.0.1:5051')
+  const dataMaxBytes = check('data-max-bytes', parseBytes, 'a number of bytes of at least 16Mi, such as 50Gi')
+  const drainSeconds = check('drain-seconds', parseSeconds, 'a number of seconds from 0 to 3600')
+  const logLevel = check(
+    'log-level',
+    (text) => logLevels.find((level) => level === text),
+    `one of ${logLevels.join(', ')}`,
+  )
+  const logFormat = check(
+    'log-format',
+    (text) => (text === 'json' || text === 'pretty' ? text : undefined),
+    'json or pretty',
+  )
+  const denyUpstreamCidrs = cidrs('deny-upstream-cidr', values, problems)
+  const allowUpstreamCidrs = cidrs('allow-upstream-cidr', values, problems)
+  if (listen && !isLoopback(listen.host) && one('allow-anonymous') !== 'true') {
+    problems.push(
+      `--listen: ${listen.host} can be reached from other machines, and there are no logins yet: add --allow-anonymous if everybody who reaches it may pull`,
+    )
+  }
+  if (problems.length > 0) throw new UsageError(problems)
+  return {
+    config: values.get('config') ?? [],
+    data: one('data')!,
+    dataMaxBytes,
+    listen: listen!,
+    adminListen: adminListen!,
+    denyUpstreamCidrs,
+    allowUpstreamCidrs,
+    drainSeconds: drainSeconds!,
+    logLevel: logLevel!,
+    logFormat,
+  }
+}
+
+/** `[::1]:5050`, `127.0.0.1:5050` or `localhost:0`. */
+function parseAddress(text: string): Address | undefined {
+  const { six, host, port } =
+    /^(?:\[(?<six>[0-9a-fA-F:.]+)\]|(?<host>[A-Za-z0-9.-]+)):(?<port>\d{1,5})$/.exec(text)?.groups ?? {}
+  const number = Number(port)
+  return port !== undefined && number <= 65535 ? { host: (six ?? host)!, port: number } : undefined
+}
+
+const units: Readonly<Record<string, number>> = { '': 1, Ki: 2 ** 10, Mi: 2 ** 20, Gi: 2 ** 30, Ti: 2 ** 40 }
+const leastDataBytes = 16 * 2 ** 20
+
+function parseBytes(text: string): number | undefined {
+  const { number, unit = '' } = /^(?<number>\d{1,15})(?<unit>Ki|Mi|Gi|Ti)?$/.exec(text)?.groups ?? {}
+  const bytes = Number(number) * units[unit]!
+  return Number.isSafeInteger(bytes) && bytes >= leastDataBytes ? bytes : undefined
+}
+
+function parseSeconds(text: string): number | undefined {
+  const seconds = Number(text)
+  return /^\d{1,4}$/.test(text) && seconds <= 3600 ? seconds : undefined
+}
+
+function cidrs(name: string, values: FlagValues, problems: string[]): readonly string[] {
+  const given = values.get(name) ?? []
+  for (const text of given) {
+    if (!/^[0-9a-fA-F.:]+\/\d{1,3}$/.test(text))
+      problems.push(`--${name}: ${JSON.stringify(text)} is not a CIDR, such as 10.0.0.0/8`)
+  }
+  return given
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host)
+}
