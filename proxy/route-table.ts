@@ -1,14 +1,17 @@
 import { compileAnonymousAccess } from './access/access.ts'
 import { OciError } from './oci/errors.ts'
 import { compileGlobs } from './oci/glob.ts'
-import { isName, type Name } from './oci/reference.ts'
+import type { Name } from './oci/reference.ts'
 import type { RegistryRoute, RouteDocuments, UpstreamRoute } from './routes.ts'
 
 /** A whole set of routes, ready to be looked up. Replaced at once when the documents change. */
 export interface RouteTable {
   readonly documents: RouteDocuments
   readonly registries: readonly Registry[]
-  /** Which registry a name belongs to, and the repository in it. Throws NAME_UNKNOWN, NAME_INVALID. */
+  /**
+   * Which registry a name belongs to, and the repository in it. Throws NAME_UNKNOWN, for any name that is not ours
+   * alike; whether the repository is longer than a name may be is for the caller to ask, once it may be told.
+   */
   find(name: Name, host: string | undefined): { readonly registry: Registry; readonly repository: string }
 }
 
@@ -71,7 +74,6 @@ export function createRouteTable(documents: RouteDocuments): RouteTable {
         claimed && name.registry === undefined ? { registry: claimed, repository: name.repository } : found
       if (registry === undefined || registry.route.serving === 'Disabled') throw new OciError('NAME_UNKNOWN')
       if (repository === '') throw new OciError('NAME_UNKNOWN')
-      if (!isName(repository)) throw new OciError('NAME_INVALID')
       return { registry, repository }
     },
   }

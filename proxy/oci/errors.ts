@@ -21,6 +21,7 @@ const table = {
   PATH_UNKNOWN: { status: 404, code: 'UNSUPPORTED', message: 'no such endpoint' },
   RANGE_INVALID: { status: 416, code: 'RANGE_INVALID', message: 'invalid content range' },
   REQUEST_INVALID: { status: 400, code: 'UNSUPPORTED', message: 'the request is not valid HTTP' },
+  REQUEST_TIMEOUT: { status: 408, code: 'UNSUPPORTED', message: 'the request came too slowly' },
   TOOMANYREQUESTS: { status: 429, code: 'TOOMANYREQUESTS', message: 'too many requests' },
   UNAUTHORIZED: { status: 401, code: 'UNAUTHORIZED', message: 'authentication required' },
   UNAVAILABLE: {

@@ -28,8 +28,8 @@ const namePattern = new RegExp(`^${component}(?:/${component})*$`)
 const tagPattern = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/
 const endpointPattern = /^(?<name>.+)\/(?<kind>manifests|blobs|tags|referrers)\/(?<last>[^/]+)$/
 
-/** No legal path needs another character; a longer one has an illegal name or reference. */
-const legalPath = /^\/[A-Za-z0-9._\-/:]*$/
+/** No name, tag or digest of the grammar needs another character; a longer path has an illegal name or reference. */
+const legalPath = /^\/[A-Za-z0-9._\-/:+=]*$/
 const maxNameLength = 255
 const maxPathLength = 2 * maxNameLength + 160
 
@@ -38,18 +38,14 @@ const maxPathLength = 2 * maxNameLength + 160
  * name needs it. Throws OciError. Follows "Endpoints" and "Pulling manifests" of the distribution specification.
  */
 export function parseEndpoint(path: string): Endpoint {
-  if (path === '/v2/' || path === '/v2') return { kind: 'version' }
-  const { registry, rest } = splitVersion(path)
   if (path.length > maxPathLength || !legalPath.test(path)) throw new OciError('NAME_INVALID')
+  if (isVersionPath(path)) return { kind: 'version' }
+  const { registry, rest } = splitVersion(path)
   if (rest === '_catalog') throw new OciError('CATALOG_UNSUPPORTED')
 
   if (rest.endsWith('/manifests/')) throw new OciError('MANIFEST_UNKNOWN')
   const { name: text, kind, last } = endpointPattern.exec(rest)?.groups ?? {}
-  if (text === undefined || last === undefined) {
-    throw new OciError(
-      /(?:^|\/)(?:manifests|blobs|tags|referrers)\//.test(rest) ? 'NAME_UNKNOWN' : 'PATH_UNKNOWN',
-    )
-  }
+  if (text === undefined || last === undefined) throw new OciError(whyUnreadable(rest))
   if (registry !== undefined) checkName(registry)
   const name = { registry, repository: checkName(text) }
   switch (kind) {
@@ -65,12 +61,25 @@ export function parseEndpoint(path: string): Endpoint {
   throw new OciError('PATH_UNKNOWN')
 }
 
+/** `/v2/`, with or without its slash, also below a name: dockerd asks a mirror whose URL has a path for `/<path>/v2/`. */
+function isVersionPath(path: string): boolean {
+  const base = path.endsWith('/') ? path.slice(0, -1) : path
+  if (base === '/v2') return true
+  return base.endsWith('/v2') && base.indexOf('/v2/') < 0 && isName(base.slice(1, -3))
+}
+
 /** `/v2/<rest>`, or `/<registry>/v2/<rest>`; the first `/v2/` decides. */
 function splitVersion(path: string): { registry: string | undefined; rest: string } {
   if (path.startsWith('/v2/')) return { registry: undefined, rest: path.slice(4) }
   const at = path.indexOf('/v2/')
-  if (at <= 0) throw new OciError('PATH_UNKNOWN')
+  if (at < 0) throw new OciError('PATH_UNKNOWN')
+  if (at === 1) throw new OciError('NAME_UNKNOWN')
   return { registry: path.slice(1, at), rest: path.slice(at + 4) }
+}
+
+function whyUnreadable(rest: string): 'DIGEST_INVALID' | 'NAME_UNKNOWN' | 'PATH_UNKNOWN' {
+  if (/(?:^|\/)(?:manifests|blobs|referrers)\/[^/:]+:/.test(rest)) return 'DIGEST_INVALID'
+  return /(?:^|\/)(?:manifests|blobs|tags|referrers)\//.test(rest) ? 'NAME_UNKNOWN' : 'PATH_UNKNOWN'
 }
 
 /** A tag cannot contain a colon and a digest must: one character decides. A bad tag is unknown, as the conformance suite asks. */
@@ -84,7 +93,7 @@ export function isTag(text: string): boolean {
   return tagPattern.test(text)
 }
 
-/** The grammar of a repository name; the length is checked first, so the pattern never sees a long hostile string. */
+/** The grammar of a repository name of at most 255 characters; the length is checked first, so the pattern never sees a long hostile string. */
 export function isName(text: string): boolean {
   return text.length <= maxNameLength && namePattern.test(text)
 }

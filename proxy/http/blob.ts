@@ -1,0 +1,109 @@
+import { OciError } from '../oci/errors.ts'
+import { bodyFailure } from '../pull/body-failure.ts'
+import type { BlobAnswer, BlobBody, BlobRequest, Pull } from '../pull/pull.ts'
+import { type Answer, errorAnswer, send, sendBytes, shared } from './answer.ts'
+import { copyBody } from './body.ts'
+import type { Buffers } from './buffers.ts'
+import { etagOf, isNotModified, rangeApplies } from './conditional.ts'
+import type { Exchange } from './exchange.ts'
+import type { HotAnswers } from './hot.ts'
+import { decideRange, type RangeDecision } from './range.ts'
+
+interface BlobServing {
+  readonly pull: Pull
+  readonly hot: HotAnswers
+  readonly buffers: Buffers
+}
+
+export async function sendBlob(
+  exchange: Exchange,
+  request: BlobRequest,
+  serving: BlobServing,
+): Promise<void> {
+  const { headers } = exchange.request
+  const { digest } = request
+  // a client that has the bytes asks only whether it still may have them: no reason to fetch any
+  const unmodified = isNotModified(headers['if-none-match'], digest)
+  const answer = await serving.pull.blob(unmodified ? { ...request, method: 'HEAD' } : request)
+  try {
+    const known = ['Docker-Content-Digest', digest, 'ETag', etagOf(digest), 'Accept-Ranges', 'bytes']
+    known.push(...shared(exchange, undefined))
+    if (unmodified) return send(exchange.response, { status: 304, headers: known, body: undefined })
+    await sendWanted(exchange, answer, known, serving)
+  } finally {
+    answer.body?.close()
+  }
+}
+
+async function sendWanted(exchange: Exchange, answer: BlobAnswer, known: string[], serving: BlobServing) {
+  const { body, mediaType = 'application/octet-stream', lease } = answer
+  const size = answer.size ?? body?.size
+  const range = exchange.method === 'HEAD' ? whole : rangeOf(exchange, answer, size)
+  if (range.kind === 'unsatisfiable') {
+    exchange.failure = new OciError('RANGE_INVALID')
+    return send(exchange.response, errorAnswer(exchange.failure, 'GET', ['Content-Range', `bytes */${size}`]))
+  }
+  const head = {
+    status: range.kind === 'part' ? 206 : 200,
+    headers: headersOf(mediaType, known, range, size),
+  }
+  if (body !== undefined && body.bytes === undefined) {
+    return await stream(exchange, head, body, range, size, serving.buffers)
+  }
+  const bytes = range.kind === 'part' ? body?.bytes?.subarray(range.start, range.end + 1) : body?.bytes
+  const complete: Answer = { ...head, body: bytes }
+  sendBytes(exchange, complete)
+  if (lease !== undefined && range.kind === 'whole') serving.hot.remember(exchange, complete, lease)
+}
+
+const whole: RangeDecision = { kind: 'whole' }
+
+function rangeOf({ request }: Exchange, { digest }: BlobAnswer, size: number | undefined): RangeDecision {
+  const ifRange = request.headers['if-range']?.toString()
+  return rangeApplies(ifRange, digest) ? decideRange(request.headers.range, size) : whole
+}
+
+function headersOf(
+  mediaType: string,
+  known: string[],
+  range: RangeDecision,
+  size: number | undefined,
+): string[] {
+  const headers = ['Content-Type', mediaType, ...known]
+  if (range.kind === 'part') {
+    headers.push('Content-Length', String(range.end - range.start + 1))
+    headers.push('Content-Range', `bytes ${range.start}-${range.end}/${size}`)
+  } else if (size !== undefined) {
+    headers.push('Content-Length', String(size))
+  }
+  return headers
+}
+
+async function stream(
+  exchange: Exchange,
+  head: { readonly status: number; readonly headers: readonly string[] },
+  body: BlobBody,
+  range: RangeDecision,
+  size: number | undefined,
+  buffers: Buffers,
+): Promise<void> {
+  const part = range.kind === 'part' ? range : undefined
+  let begun = false
+  await copyBody({
+    response: exchange.response,
+    body,
+    buffers,
+    start: part?.start ?? 0,
+    length: part === undefined ? size : part.end - part.start + 1,
+    begin() {
+      begun = true
+      exchange.response.writeHead(head.status, head.headers as string[])
+      exchange.firstByteAt = performance.now()
+    },
+    sent(bytes) {
+      exchange.bytes += bytes
+    },
+  }).catch((error) => {
+    throw begun ? error : bodyFailure(error)
+  })
+}

@@ -1,0 +1,182 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Log } from '../log.ts'
+import type { Cell, Timing } from '../metric-series.ts'
+import type { EdgeMetrics } from '../metrics.ts'
+import type { Lease } from '../pull/pull.ts'
+import type { Answer } from './answer.ts'
+import type { Exchange } from './exchange.ts'
+import { maxUserAgentLength, milliseconds } from './report.ts'
+import { hostOf } from './target.ts'
+
+/**
+ * Answers that may be repeated as they are, ready made. A request that finds its own here is answered before Fastify's
+ * router sees it; everything else, and every doubt, goes the ordinary way. See docs/decisions on hot answers.
+ */
+export interface HotAnswers {
+  /** True when the request was answered. */
+  answer(request: IncomingMessage, response: ServerResponse): boolean
+  /** Keeps an answer of the ordinary way, made for the exchange's own request, while its lease is current. */
+  remember(exchange: Exchange, answer: Answer, lease: Lease): void
+  /** For a new route table. `byHost`: the same path may mean different things on different hosts. */
+  reset(byHost: boolean): void
+  readonly size: number
+}
+
+interface HotAnswer extends Answer {
+  readonly lease: Lease
+  readonly weight: number
+  /** The middle of its log line, serialised; undefined when nothing is logged. */
+  readonly logged: string | undefined
+  readonly requests: Cell
+  readonly bytes: Cell
+  readonly duration: Timing
+  readonly firstByte: Timing
+}
+
+/** What the log says of a connection, serialised once. */
+interface Caller {
+  userAgent: string | undefined
+  logged: string
+}
+
+export interface HotOptions {
+  readonly log: Log
+  readonly metrics: EdgeMetrics
+  readonly nextId: () => string
+  readonly maxEntries: number
+  readonly maxBytes: number
+}
+
+/** Other queries change nothing, and would let a client fill the table with one answer. */
+const plainTarget = /^\/[^?#]*(?:\?ns=[A-Za-z0-9._:-]+)?$/
+
+export function createHotAnswers({ log, metrics, nextId, maxEntries, maxBytes }: HotOptions): HotAnswers {
+  const tables = { GET: new Map<string, HotAnswer>(), HEAD: new Map<string, HotAnswer>() }
+  const callers = new WeakMap<object, Caller>()
+  let byHost = false
+  let weight = 0
+
+  function keyOf(request: IncomingMessage): string {
+    return byHost ? `${hostOf(request.headers.host)} ${request.url}` : (request.url ?? '')
+  }
+
+  function forget(table: Map<string, HotAnswer>, key: string): void {
+    weight -= table.get(key)?.weight ?? 0
+    table.delete(key)
+  }
+
+  function makeRoom(): void {
+    while (tables.GET.size + tables.HEAD.size > maxEntries || weight > maxBytes) {
+      const table = tables.HEAD.size > tables.GET.size ? tables.HEAD : tables.GET
+      const [oldest] = table.keys()
+      if (oldest === undefined) return
+      forget(table, oldest)
+    }
+  }
+
+  function writeLine(hot: HotAnswer, request: IncomingMessage, durationMs: number): void {
+    const { userAgent } = { userAgent: request.headers['user-agent'] }
+    let caller = callers.get(request.socket)
+    if (caller === undefined || caller.userAgent !== userAgent) {
+      caller = { userAgent, logged: describeCaller(request.socket.remoteAddress, userAgent) }
+      callers.set(request.socket, caller)
+    }
+    log.writeLine(
+      `{"level":30,"time":${Date.now()},"requestId":"${nextId()}",${hot.logged}${caller.logged},"durationMs":${durationMs},"msg":"request"}\n`,
+    )
+  }
+
+  return {
+    answer(request, response) {
+      const table =
+        request.method === 'GET' ? tables.GET : request.method === 'HEAD' ? tables.HEAD : undefined
+      if (table === undefined || table.size === 0) return false
+      const startedAt = performance.now()
+      const key = keyOf(request)
+      const hot = table.get(key)
+      if (hot === undefined || !isPlain(request.headers)) return false
+      if (!hot.lease.current()) {
+        forget(table, key)
+        return false
+      }
+      response.writeHead(hot.status, hot.headers as string[])
+      response.end(hot.body)
+      hot.lease.use()
+      hot.requests.value += 1
+      hot.bytes.value += hot.body?.length ?? 0
+      const duration = performance.now() - startedAt
+      hot.duration.observe(duration / 1000)
+      hot.firstByte.observe(duration / 1000)
+      if (hot.logged !== undefined) writeLine(hot, request, milliseconds(duration))
+      return true
+    },
+
+    remember(exchange, answer, lease) {
+      const { request, method, registry, kind } = exchange
+      if (registry === undefined || !plainTarget.test(request.url ?? '') || !isPlain(request.headers)) return
+      const table = tables[method]
+      const key = keyOf(request)
+      forget(table, key)
+      const hot: HotAnswer = {
+        ...answer,
+        lease,
+        weight: (answer.body?.length ?? 0) + 1024,
+        logged: log.logger.isLevelEnabled('info') ? describeExchange(exchange, answer) : undefined,
+        requests: metrics.requests(registry.key, kind, 'hit'),
+        bytes: metrics.servedBytes('memory'),
+        duration: metrics.duration(kind, 'hit'),
+        firstByte: metrics.firstByte(kind),
+      }
+      weight += hot.weight
+      table.set(key, hot)
+      makeRoom()
+    },
+
+    reset(hostsMatter) {
+      byHost = hostsMatter
+      weight = 0
+      tables.GET.clear()
+      tables.HEAD.clear()
+    },
+
+    get size() {
+      return tables.GET.size + tables.HEAD.size
+    },
+  }
+}
+
+/** Nothing in the head asks for another answer than the whole, or brings a body along. */
+function isPlain(headers: IncomingMessage['headers']): boolean {
+  return (
+    headers.range === undefined &&
+    headers['if-none-match'] === undefined &&
+    headers['content-length'] === undefined &&
+    headers['transfer-encoding'] === undefined &&
+    headers.expect === undefined
+  )
+}
+
+function describeExchange(
+  { kind, method, registry, repository, reference, ns, story }: Exchange,
+  answer: Answer,
+) {
+  const fields = {
+    kind,
+    method,
+    registry: registry?.key,
+    repository,
+    reference,
+    ns: ns === '' ? undefined : ns,
+    status: answer.status,
+    outcome: 'hit',
+    upstream: story.upstream,
+    source: 'memory',
+    bytes: answer.body?.length ?? 0,
+  }
+  return JSON.stringify(fields).slice(1, -1)
+}
+
+function describeCaller(client: string | undefined, userAgent: string | undefined): string {
+  const fields = JSON.stringify({ client, userAgent: userAgent?.slice(0, maxUserAgentLength) }).slice(1, -1)
+  return fields === '' ? '' : `,${fields}`
+}
