@@ -81,7 +81,7 @@ export function createGate(auth: () => UpstreamAuth, origin: () => string): Gate
       const scopes = request.query.getAll('scope').flatMap((scope) => scope.split(' '))
       const asked = scopes.flatMap((scope) => /^repository:(?<name>.+):pull/.exec(scope)?.groups?.name ?? [])
       const { expiresInSeconds = 300 } = auth()
-      const token = `token-${randomBytes(12).toString('hex')}`
+      const token = `canary-token-${randomBytes(12).toString('hex')}`
       grants.set(token, {
         repositories: new Set(asked.filter((repository) => allows(account, repository))),
         expires: Date.now() + expiresInSeconds * 1000,

@@ -1,0 +1,128 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+
+/**
+ * What each folder may import, the longest prefix of a file's path deciding. A new arrow in the design is a new word
+ * here, seen in review. `proxy` never imports `operator`; `operator` imports one file of the proxy.
+ */
+const allowed: Record<string, readonly string[]> = {
+  'proxy/': ['node:', 'proxy/'],
+  'proxy/routes.ts': ['zod'],
+  'proxy/route-table.ts': ['proxy/routes', 'proxy/access/', 'proxy/oci/'],
+  'proxy/log.ts': ['node:', 'pino'],
+  'proxy/metrics.ts': ['node:', 'proxy/', '@prometheus-io/client'],
+  'proxy/metric-series.ts': ['node:', '@prometheus-io/client'],
+  'proxy/oci/': ['node:', 'proxy/oci/'],
+  'proxy/access/': ['proxy/oci/', 'proxy/access/', 'proxy/routes'],
+  'proxy/store/': ['node:', 'proxy/oci/', 'proxy/store/', 'proxy/observer', 'lru-cache'],
+  'proxy/store/documents.ts': ['node:', 'proxy/oci/', 'proxy/store/', 'zod'],
+  'proxy/upstream/': [
+    ...['node:', 'proxy/oci/', 'proxy/upstream/', 'proxy/routes', 'proxy/observer'],
+    ...['undici', 'tldts'],
+  ],
+  'proxy/pull/': [
+    ...[
+      'node:',
+      'proxy/oci/',
+      'proxy/pull/',
+      'proxy/access/',
+      'proxy/routes',
+      'proxy/route-table',
+      'proxy/observer',
+    ],
+    ...['proxy/store/blob-store', 'proxy/store/document-store', 'proxy/store/documents'],
+    ...[
+      'proxy/store/index-store',
+      'proxy/store/keys',
+      'proxy/upstream/client',
+      'proxy/upstream/errors',
+      'lru-cache',
+    ],
+  ],
+  'proxy/http/': [
+    ...[
+      'node:',
+      'proxy/oci/',
+      'proxy/pull/',
+      'proxy/http/',
+      'proxy/route-table',
+      'proxy/routes',
+      'proxy/observer',
+    ],
+    ...['proxy/log', 'proxy/metrics', 'proxy/metric-series', 'fastify', 'pino'],
+  ],
+  'operator/': ['node:', 'operator/', 'proxy/routes'],
+  'operator/api/': ['operator/api/', 'zod'],
+  'cli/': ['node:', 'cli/', 'operator/', 'proxy/', 'yaml', 'zod', 'pino'],
+}
+
+const files = ['proxy', 'operator', 'cli'].flatMap((folder) => filesUnder(folder))
+
+describe('who may import whom', () => {
+  it.each(files)('%s keeps to its imports', (path) => {
+    const folder = Object.keys(allowed)
+      .filter((prefix) => path.startsWith(prefix))
+      .reduce((longest, prefix) => (prefix.length > longest.length ? prefix : longest))
+    const stray = importsOf(path).filter(
+      (name) => !allowed[folder]!.some((prefix) => name.startsWith(prefix)),
+    )
+    expect(stray).toEqual([])
+  })
+
+  it.each([
+    ['undici', /^proxy\/upstream\//],
+    ['fastify', /^proxy\/http\//],
+    ['node:sqlite', /^proxy\/store\//],
+  ])('%s lives in one folder', (name, home) => {
+    expect(files.filter((path) => importsOf(path).includes(name) && !home.test(path))).toEqual([])
+  })
+})
+
+it.each(files.filter((path) => !path.startsWith('cli/')))('%s does not read the environment', (path) => {
+  expect(readFileSync(path, 'utf8')).not.toMatch(/process\.env\b|process\.on\(|process\.exit\(/)
+})
+
+it('no file of the project names the host of a package registry', () => {
+  const hosts = [
+    'registry.npmjs',
+    'registry.yarnpkg',
+    'proxy.golang',
+    'sum.golang',
+    'deb.debian',
+    'pypi',
+  ].map((host) => new RegExp(`${host.replace('.', '\\.')}\\.(?:org|com)`))
+  const everywhere = ['bench', 'charts', 'crds', 'docs', 'examples', 'test', '.ci'].flatMap((folder) =>
+    filesUnder(folder, /./),
+  )
+  const top = readdirSync('.', { withFileTypes: true }).flatMap((entry) =>
+    entry.isFile() ? [entry.name] : [],
+  )
+  const naming = [...files, ...everywhere, ...top].filter((path) => {
+    const text = readFileSync(path, 'utf8')
+    return hosts.some((host) => host.test(text))
+  })
+  expect(naming).toEqual([])
+})
+
+function filesUnder(folder: string, name = /\.(?:ts|js)$/): string[] {
+  const entries = (() => {
+    try {
+      return readdirSync(folder, { recursive: true, withFileTypes: true })
+    } catch {
+      return []
+    }
+  })()
+  return entries
+    .filter((entry) => entry.isFile() && name.test(entry.name))
+    .map((entry) => join(entry.parentPath, entry.name))
+    .sort()
+}
+
+/** Static imports, exports from and dynamic imports, relative ones as paths from the root. */
+function importsOf(path: string): string[] {
+  const names = [...readFileSync(path, 'utf8').matchAll(/\b(?:from|import) '([^']+)'|\bimport\('([^']+)'\)/g)]
+  return names
+    .map((match) => (match[1] ?? match[2])!)
+    .map((name) => (name.startsWith('.') ? join(dirname(path), name) : name))
+}
