@@ -55,6 +55,7 @@ export interface PendingTag {
 
 const maxTags = 50_000
 const maxLinks = 100_000
+const maxMentions = 100_000
 const maxPending = 10_000
 
 export function createCatalog({
@@ -73,6 +74,8 @@ export function createCatalog({
     },
   })
   const links = new LRUCache<string, LinkEntry>({ max: maxLinks })
+  /** Of links that may not be in the index yet. */
+  const mentions = new LRUCache<string, Mention>({ max: maxMentions })
   const pendings = new LRUCache<string, { key: TagKey; pending: PendingTag }>({ max: maxPending })
   const pendingOn = new LRUCache<string, Map<string, TagKey>>({ max: maxPending })
 
@@ -160,6 +163,8 @@ export function createCatalog({
 
     rememberLink(key, entry) {
       links.set(linkDocumentKey(key), entry)
+      for (const child of entry.children)
+        mentions.set(placeOf(key.upstreamId, key.repository, child.digest), child)
     },
 
     async saveLink(key, entry) {
@@ -168,7 +173,8 @@ export function createCatalog({
     },
 
     possession: (origin, digest) => ask('index.getPossession', index.getPossession(origin, digest)),
-    mention: (upstreamId, repository, digest) =>
+    mention: async (upstreamId, repository, digest) =>
+      mentions.get(placeOf(upstreamId, repository, digest)) ??
       ask('index.getMention', index.getMention(upstreamId, repository, digest)),
 
     pending: (key) => pendings.get(tagDocumentKey(key))?.pending,
@@ -176,17 +182,20 @@ export function createCatalog({
     setPending(key, pending) {
       const name = tagDocumentKey(key)
       pendings.set(name, { key, pending })
-      const place = JSON.stringify([key.upstreamId, key.repository, pending.digest])
+      const place = placeOf(key.upstreamId, key.repository, pending.digest)
       const names = pendingOn.get(place) ?? new Map<string, TagKey>()
       pendingOn.set(place, names.size < 100 ? names.set(name, key) : names)
     },
 
     tagsPendingOn(upstreamId, repository, digest) {
-      const names =
-        pendingOn.get(JSON.stringify([upstreamId, repository, digest])) ?? new Map<string, TagKey>()
+      const names = pendingOn.get(placeOf(upstreamId, repository, digest)) ?? new Map<string, TagKey>()
       return [...names].flatMap(([name, key]) =>
         pendings.peek(name)?.pending.digest === digest ? [key] : [],
       )
     },
   }
+}
+
+function placeOf(upstreamId: string, repository: string, digest: Digest): string {
+  return `${upstreamId} ${repository} ${digest}`
 }

@@ -111,7 +111,7 @@ export function createQuestions({
   }
 
   async function get(place: Place, resource: string, accept: string, firstByteMs: number) {
-    const signal = AbortSignal.timeout(firstByteMs + bodyMs)
+    const signal = AbortSignal.timeout(Math.ceil(firstByteMs) + bodyMs)
     const answer = await send(place, { method: 'GET', resource, accept, firstByteMs, signal })
     return isNo(answer) ? answer : { answer, body: await readBounded(answer, maxManifestBytes) }
   }

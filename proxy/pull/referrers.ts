@@ -91,7 +91,7 @@ export function createReferrers(parts: ReferrersParts): Pick<Pull, 'referrers'> 
     const endsAt = monotonicNow() + coldWalkMs
     for (const place of places) {
       try {
-        const body = await fetch(place, subject, Math.max(1, endsAt - monotonicNow()))
+        const body = await fetch(place, subject, Math.max(1, Math.ceil(endsAt - monotonicNow())))
         if (!isNo(body) && manifestsOf(body).length > 0) return { answered: { place, body }, troubles }
         note(story, place, isNo(body) ? String(body.no) : 'no referrers')
       } catch (error) {

@@ -101,18 +101,16 @@ export function nextPage(link: string | undefined): string | undefined {
 }
 
 function tagsOf(body: Buffer): string[] {
-  const { tags } = parse(body)
-  if (tags === null || tags === undefined) return []
-  if (!Array.isArray(tags)) throw new UpstreamError('invalid-response', 'the list of tags is none')
-  return tags.filter((tag): tag is string => typeof tag === 'string')
-}
-
-function parse(body: Buffer): { readonly tags?: unknown } {
+  let list: { readonly tags?: unknown } | null
   try {
-    return (JSON.parse(body.toString('utf8')) ?? {}) as { tags?: unknown }
+    list = JSON.parse(body.toString('utf8')) as typeof list
   } catch (cause) {
     throw new UpstreamError('invalid-response', 'the list of tags is not JSON', { cause })
   }
+  // an empty list is null where the registry is written in Go
+  const tags = typeof list === 'object' ? (list?.tags ?? []) : undefined
+  if (!Array.isArray(tags)) throw new UpstreamError('invalid-response', 'the list of tags is none')
+  return tags.filter((tag): tag is string => typeof tag === 'string')
 }
 
 function answerOf(name: string, tags: readonly string[], next: string | undefined): ListAnswer {

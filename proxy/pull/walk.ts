@@ -29,7 +29,7 @@ export async function walk<Candidate extends Eligible, T extends object>(
   const endsAt = now() + coldWalkMs
   const troubles: UpstreamError[] = []
   for (const [position, candidate] of candidates.entries()) {
-    const leftMs = endsAt - now()
+    const leftMs = Math.ceil(endsAt - now())
     if (leftMs <= 0) break
     const firstByteMs = position === candidates.length - 1 ? leftMs : Math.min(leftMs, oneOfManyMs)
     const found = await attempt(candidate, firstByteMs).catch(orTrouble)
