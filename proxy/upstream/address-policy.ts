@@ -1,0 +1,92 @@
+import { BlockList, isIP, isIPv4 } from 'node:net'
+
+/** Ranges such as `10.0.0.0/8` or single addresses; `allow` wins over `deny`, and nothing over what is always denied. */
+export interface AddressPolicy {
+  readonly deny: readonly string[]
+  readonly allow: readonly string[]
+}
+
+/** Unspecified, link-local, multicast, reserved, and the metadata services of the clouds: no registry lives there. */
+const alwaysDenied = [
+  '0.0.0.0/8',
+  '169.254.0.0/16',
+  '224.0.0.0/4',
+  '240.0.0.0/4',
+  '100.100.100.200',
+  '168.63.129.16',
+  '192.0.0.192',
+  '::',
+  'fe80::/10',
+  'ff00::/8',
+  'fd00:ec2::254',
+  'fd20:ce::254',
+]
+
+/**
+ * Whether an address may be connected to. IPv4 inside IPv6 (mapped, NAT64, 6to4, Teredo, ISATAP) is judged as both.
+ * Throws when a range of the policy is not one.
+ */
+export function createAddressCheck({ deny, allow }: AddressPolicy): (address: string) => boolean {
+  const never = blockListOf(alwaysDenied)
+  const denied = blockListOf(deny)
+  const allowed = blockListOf(allow)
+
+  return (address) => {
+    const forms = formsOf(address)
+    return (
+      forms.length > 0 &&
+      forms.every((form) => !contains(never, form) && (contains(allowed, form) || !contains(denied, form)))
+    )
+  }
+}
+
+function blockListOf(ranges: readonly string[]): BlockList {
+  const list = new BlockList()
+  for (const range of ranges) {
+    const [address = '', bits] = range.split('/')
+    if (isIP(address) === 0 || (bits !== undefined && !/^\d{1,3}$/.test(bits))) {
+      throw new Error(`${range} is not a range of addresses`)
+    }
+    const family = isIPv4(address) ? 'ipv4' : 'ipv6'
+    list.addSubnet(address, bits === undefined ? (family === 'ipv4' ? 32 : 128) : Number(bits), family)
+  }
+  return list
+}
+
+function contains(list: BlockList, address: string): boolean {
+  return list.check(address, isIPv4(address) ? 'ipv4' : 'ipv6')
+}
+
+/** Every address this one stands for; none when it is no address. */
+function formsOf(text: string): string[] {
+  const address = text.replace(/%.*$/s, '')
+  if (isIPv4(address)) return [address]
+  if (isIP(address) === 0) return []
+  const groups = groupsOf(address)
+  const [a, b, c, d, e, f, g, h] = groups
+  const startsWithZeros = (count: number) => groups.slice(0, count).every((group) => group === 0)
+
+  if (startsWithZeros(5) && f === 0xffff) return [dotted(g, h)]
+  if (startsWithZeros(6) && g !== 0) return [address, dotted(g, h)]
+  if (startsWithZeros(4) && e === 0xffff && f === 0) return [address, dotted(g, h)]
+  if (a === 0x64 && b === 0xff9b) return [address, dotted(g, h)]
+  if (a === 0x2002) return [address, dotted(b, c)]
+  if (a === 0x2001 && b === 0) return [address, dotted(c, d), dotted(g ^ 0xffff, h ^ 0xffff)]
+  if (f === 0x5efe) return [address, dotted(g, h)]
+  return [address]
+}
+
+type Groups = [number, number, number, number, number, number, number, number]
+
+/** The URL parser writes any IPv6 address in its shortest form, without dots. */
+function groupsOf(address: string): Groups {
+  const [left = '', right] = new URL(`http://[${address}]`).hostname.slice(1, -1).split('::')
+  const head = left === '' ? [] : left.split(':')
+  const tail = right === undefined || right === '' ? [] : right.split(':')
+  const zeros = Array.from({ length: 8 - head.length - tail.length }, () => '0')
+  return [...head, ...zeros, ...tail].map((group) => Number.parseInt(group, 16)) as Groups
+}
+
+function dotted(high: number, low: number): string {
+  return `${high >> 8}.${high & 255}.${low >> 8}.${low & 255}`
+}

@@ -1,0 +1,49 @@
+import { BlockList, isIP, isIPv4 } from 'node:net'
+
+/**
+ * Whether a URL is asked through the proxy: https alone, never loopback, and nothing that `noProxy` names. Its words are
+ * those of NO_PROXY: hosts (with all below them, with or without a dot or `*.` before), `host:port`, addresses, CIDRs, `*`.
+ */
+export function createProxyChoice(noProxy: string): (url: URL) => boolean {
+  const words = noProxy
+    .toLowerCase()
+    .split(/[\s,]+/)
+    .filter((word) => word !== '')
+  const ranges = new BlockList()
+  const hosts: { host: string; port: string | undefined }[] = []
+  for (const word of words) {
+    const [address = '', bits] = word.split('/')
+    if (isIP(address) !== 0) addRange(ranges, address, bits)
+    else {
+      const [, host = '', port] = /^(?:\*?\.)?(.*?)(?::(\d+))?$/.exec(word) ?? []
+      hosts.push({ host, port })
+    }
+  }
+  const direct = words.includes('*')
+
+  return (url) => {
+    const hostname = url.hostname.replace(/^\[|\]$/g, '')
+    if (direct || url.protocol !== 'https:' || isLoopback(hostname)) return false
+    if (isIP(hostname) !== 0) return !ranges.check(hostname, isIPv4(hostname) ? 'ipv4' : 'ipv6')
+    const port = url.port || '443'
+    return !hosts.some(
+      (word) =>
+        (word.port ?? port) === port && (hostname === word.host || hostname.endsWith(`.${word.host}`)),
+    )
+  }
+}
+
+function addRange(ranges: BlockList, address: string, bits: string | undefined): void {
+  const width = isIPv4(address) ? 32 : 128
+  const prefix = bits !== undefined && /^\d{1,3}$/.test(bits) ? Math.min(width, Number(bits)) : width
+  ranges.addSubnet(address, prefix, isIPv4(address) ? 'ipv4' : 'ipv6')
+}
+
+function isLoopback(hostname: string): boolean {
+  return (
+    hostname === 'localhost' ||
+    hostname.endsWith('.localhost') ||
+    hostname === '::1' ||
+    hostname.startsWith('127.')
+  )
+}
