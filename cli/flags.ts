@@ -57,22 +57,25 @@ function parse(flags: readonly Flag[], args: readonly string[]): Map<string, str
   const given = new Map<string, string[]>()
   const problems: string[] = []
   for (const token of tokens) {
-    if (token.kind === 'option-terminator') continue
-    const flag = token.kind === 'option' ? flags.find(({ name }) => name === token.name) : undefined
     if (token.kind === 'positional')
       problems.push(`${JSON.stringify(token.value)}: this command takes flags alone`)
-    else if (!flag) problems.push(`${token.rawName}: there is no such flag; see --help`)
-    else if (flag.value !== undefined && (token.value === undefined || token.value === '')) {
-      problems.push(`--${flag.name}: needs a value, ${flag.value}`)
-    } else if (flag.value === undefined && token.value !== undefined) {
-      problems.push(`--${flag.name}: takes no value`)
-    } else {
-      const before = flag.repeatable ? (given.get(flag.name) ?? []) : []
-      given.set(flag.name, [...before, token.value ?? 'true'])
-    }
+    if (token.kind !== 'option') continue
+    const flag = flags.find(({ name }) => name === token.name)
+    const problem = flag
+      ? problemWith(flag, token.value)
+      : `${token.rawName}: there is no such flag; see --help`
+    if (!flag || problem !== undefined) problems.push(problem!)
+    else
+      given.set(flag.name, [...(flag.repeatable ? (given.get(flag.name) ?? []) : []), token.value ?? 'true'])
   }
   if (problems.length > 0) throw new UsageError(problems)
   return given
+}
+
+function problemWith(flag: Flag, value: string | undefined): string | undefined {
+  if (flag.value !== undefined && !value) return `--${flag.name}: needs a value, ${flag.value}`
+  if (flag.value === undefined && value !== undefined) return `--${flag.name}: takes no value`
+  return undefined
 }
 
 export function formatHelp(command: string, summary: string, flags: readonly Flag[]): string {

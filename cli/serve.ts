@@ -1,0 +1,195 @@
+import { readFileSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
+import { resolve } from 'node:path'
+import { createAdmin } from '../proxy/http/admin.ts'
+import { createApp } from '../proxy/http/app.ts'
+import { createLogger, type Log } from '../proxy/log.ts'
+import { createMetrics } from '../proxy/metrics.ts'
+import type { Observer } from '../proxy/observer.ts'
+import { createPull } from '../proxy/pull/create-pull.ts'
+import { createRouteTable } from '../proxy/route-table.ts'
+import type { RouteDocuments } from '../proxy/routes.ts'
+import { FolderInUseError } from '../proxy/store/folder-lock.ts'
+import { type LocalStores, openLocalStores } from '../proxy/store/local-stores.ts'
+import { createUpstreamClient } from '../proxy/upstream/create-upstream-client.ts'
+import { formatBanner } from './banner.ts'
+import { type Configuration, loadConfiguration } from './config/load.ts'
+import { watchConfiguration } from './config/watch.ts'
+import type { Command } from './main.ts'
+import { type Address, readServeSettings, type ServeSettings, serveFlags } from './serve-settings.ts'
+
+export const serveCommand: Command = {
+  summary: 'runs everything in one process, over files and SQLite',
+  flags: serveFlags,
+  run: (values, environment) => serve(readServeSettings(values), environment),
+}
+
+const flushMs = 5_000
+
+/** A start that cannot succeed: what a person must change, in one line each. */
+class StartError extends Error {
+  override readonly name = 'StartError'
+  readonly problems: readonly string[]
+  constructor(problems: readonly string[]) {
+    super(problems.join('\n'))
+    this.problems = problems
+  }
+}
+
+async function serve(settings: ServeSettings, environment: NodeJS.ProcessEnv): Promise<number> {
+  try {
+    await run(settings, environment)
+    return 0
+  } catch (error) {
+    if (!(error instanceof StartError)) throw error
+    for (const problem of error.problems) process.stderr.write(`headwater: ${problem}\n`)
+    return 1
+  }
+}
+
+async function run(settings: ServeSettings, environment: NodeJS.ProcessEnv): Promise<void> {
+  const initial = await loadConfiguration(settings.config)
+  if (initial.problems) throw new StartError(initial.problems)
+  const stopped = untilToldToStop()
+  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+    version: string
+  }
+  const metrics = createMetrics({ version })
+  const log = createLogger({
+    level: settings.logLevel,
+    format: settings.logFormat ?? (process.stdout.isTTY ? 'pretty' : 'json'),
+  })
+  const observer: Observer = {
+    ...metrics,
+    storeFailure: (operation, error) => tellStoreFailure(log, metrics, operation, error),
+  }
+  const data = resolve(settings.data)
+  const stores = await openStores(data, settings, observer)
+
+  const client = createUpstreamClient({
+    observer,
+    now: Date.now,
+    version,
+    addressPolicy: { deny: settings.denyUpstreamCidrs, allow: settings.allowUpstreamCidrs },
+    proxyUrl: environment.HTTPS_PROXY ?? environment.https_proxy,
+    noProxy: environment.NO_PROXY ?? environment.no_proxy,
+  })
+  const pull = createPull({
+    ...stores,
+    client,
+    observer,
+    now: Date.now,
+    monotonicNow: () => performance.now(),
+  })
+  let table = createRouteTable(initial.documents)
+  let notReady: string | undefined = 'starting'
+  const app = createApp({ pull, table: () => table, log, metrics })
+  const admin = createAdmin({ notReady: () => notReady, metrics })
+
+  const listen = await orStartError(app.listen(settings.listen), '--listen', settings.listen)
+  const adminListen = await orStartError(
+    listenAdmin(admin, settings.adminListen),
+    '--admin-listen',
+    settings.adminListen,
+  )
+  metrics.configReloaded(true, new Date())
+  process.stderr.write(formatBanner({ table, listen, admin: adminListen, data }))
+  notReady = undefined
+
+  const ending = new AbortController()
+  watchConfiguration(settings.config, {
+    since: initial.fingerprint,
+    signal: ending.signal,
+    onChange: (configuration) => {
+      metrics.configReloaded(configuration.documents !== undefined, new Date())
+      const documents = takeConfiguration(configuration, log)
+      if (!documents) return
+      client.retain(documents.upstreams)
+      table = createRouteTable(documents)
+    },
+  })
+  const flushing = setInterval(() => void pull.flush(), flushMs)
+
+  const signal = await stopped
+  log.logger.info({ signal, drainSeconds: settings.drainSeconds }, 'draining')
+  notReady = 'draining'
+  ending.abort()
+  app.startDraining()
+  const drainMs = settings.drainSeconds * 1000
+  const [clean] = await Promise.all([app.drain(drainMs), pull.drain(drainMs)])
+  clearInterval(flushing)
+  await client.close()
+  await stores.close()
+  await admin.close()
+  metrics.close()
+  log.logger.info({ clean }, 'stopped')
+  log.flushSync()
+}
+
+/** SIGTERM and SIGINT: the first tells, the others change nothing. */
+function untilToldToStop(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    process.on('SIGTERM', resolve)
+    process.on('SIGINT', resolve)
+  })
+}
+
+function takeConfiguration({ documents, problems }: Configuration, log: Log): RouteDocuments | undefined {
+  if (documents) {
+    log.logger.info(
+      { registries: documents.registries.length, upstreams: documents.upstreams.length },
+      'configuration loaded',
+    )
+  } else log.logger.error({ problems }, 'configuration refused; the last good one is served on')
+  return documents
+}
+
+async function openStores(
+  data: string,
+  { dataMaxBytes }: ServeSettings,
+  observer: Observer,
+): Promise<LocalStores> {
+  try {
+    return await openLocalStores({ folder: data, maxBytes: dataMaxBytes, observer })
+  } catch (error) {
+    if (error instanceof FolderInUseError) throw new StartError([`--data: ${error.message}`])
+    const { code } = error as NodeJS.ErrnoException
+    if (code !== undefined && code in reasons) throw new StartError([`--data: ${data}: ${reasons[code]}`])
+    throw error
+  }
+}
+
+const reasons: Readonly<Record<string, string>> = {
+  EACCES: 'this user may not write there',
+  EPERM: 'this user may not write there',
+  EROFS: 'the file system is read-only',
+  ENOTDIR: 'a part of this path is a file',
+  EEXIST: 'this is a file, not a folder',
+  ENOSPC: 'the disk is full',
+  EADDRINUSE: 'another program listens there already; choose another port, or 0 for any',
+  EADDRNOTAVAIL: 'this machine has no such address',
+  ENOTFOUND: 'this host is not known',
+}
+
+async function listenAdmin(
+  admin: ReturnType<typeof createAdmin>,
+  { host, port }: Address,
+): Promise<AddressInfo> {
+  await admin.listen({ host, port })
+  return admin.server.address() as AddressInfo
+}
+
+async function orStartError<T>(listening: Promise<T>, flag: string, { host, port }: Address): Promise<T> {
+  try {
+    return await listening
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === undefined || !(code in reasons)) throw error
+    throw new StartError([`${flag}: ${host}:${port}: ${reasons[code]}`])
+  }
+}
+
+function tellStoreFailure(log: Log, metrics: Observer, operation: string, error: unknown): void {
+  metrics.storeFailure(operation, error)
+  log.logger.error({ err: error, operation }, 'the cache could not be written or read; pulls go on without')
+}
