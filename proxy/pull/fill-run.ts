@@ -45,6 +45,8 @@ export function startFill(request: FillRequest, parts: FillParts): RunningFill {
   let transfer: Transfer | undefined
   let spool: Spool | undefined
   let writer: BlobWriter | undefined
+  /** Whoever started the fill may be about to open its first body. */
+  let expecting = true
   let fileReads = 0
   let ended = false
   let closed = false
@@ -58,6 +60,7 @@ export function startFill(request: FillRequest, parts: FillParts): RunningFill {
   async function run(): Promise<boolean> {
     observer.fillStarted('upstream')
     writer = await createWriter()
+    awaitFirstReader()
     if (writer === undefined) {
       if (front.state === 'filling') leave('alone')
       return end('abandoned')
@@ -99,7 +102,6 @@ export function startFill(request: FillRequest, parts: FillParts): RunningFill {
       limits,
       take: spooling.take,
     })
-    if (readers === 0) orphaned()
     try {
       const total = await transfer.run()
       if (front.state !== 'filling') return undefined
@@ -144,7 +146,6 @@ export function startFill(request: FillRequest, parts: FillParts): RunningFill {
   function end(result: 'committed' | 'failed' | 'abandoned'): boolean {
     ended = true
     adopted()
-    dropSpare()
     parts.onEnd(fill)
     observer.fillEnded('upstream', result)
     closeIfUnused()
@@ -179,7 +180,6 @@ export function startFill(request: FillRequest, parts: FillParts): RunningFill {
     spool?.stop()
     stopping.abort(error ?? new BodyClosedError())
     wakeAll()
-    dropSpare()
   }
 
   function wakeAll(): void {
@@ -187,6 +187,21 @@ export function startFill(request: FillRequest, parts: FillParts): RunningFill {
     wakeSoon = undefined
     for (const wake of front.waiting) wake()
     front.waiting.clear()
+  }
+
+  function awaitFirstReader(): void {
+    const stopExpecting = () => {
+      expecting = false
+      if (readers === 0) onUnread()
+    }
+    if (readers > 0) stopExpecting()
+    else setTimeout(stopExpecting, limits.firstReaderMs).unref()
+  }
+
+  function onUnread(): void {
+    orphaned()
+    dropSpare()
+    closeIfUnused()
   }
 
   /** Nobody reads: the transfer goes on for those who may come, within bounds. */
@@ -209,7 +224,7 @@ export function startFill(request: FillRequest, parts: FillParts): RunningFill {
   }
 
   function closeIfUnused(): void {
-    if (!ended || closed || fileReads > 0 || (front.state === 'proven' && readers > 0)) return
+    if (!ended || closed || fileReads > 0 || (front.state === 'proven' && (readers > 0 || expecting))) return
     closed = true
     spool?.dropMemory()
     void writer?.close().catch((error: unknown) => observer.storeFailure('blob.close', error))
@@ -233,7 +248,6 @@ export function startFill(request: FillRequest, parts: FillParts): RunningFill {
   }
 
   function dropSpare(): void {
-    if (readers > 0) return
     spare?.body.destroy()
     spare = undefined
   }
@@ -265,10 +279,8 @@ export function startFill(request: FillRequest, parts: FillParts): RunningFill {
 
   function onBodyClose(): void {
     readers--
-    if (readers > 0) return
-    orphaned()
-    dropSpare()
-    closeIfUnused()
+    expecting = false
+    if (readers === 0) onUnread()
   }
 
   const { promise: done, resolve } = Promise.withResolvers<boolean>()

@@ -60,6 +60,8 @@ export interface FillLimits extends TransferLimits {
   readonly orphanBytes: number
   readonly orphanMs: number
   readonly orphans: number
+  /** Within this somebody opens a body of a new fill, or it counts as one without a reader. */
+  readonly firstReaderMs: number
 }
 
 export const fillLimits: FillLimits = {
@@ -70,6 +72,7 @@ export const fillLimits: FillLimits = {
   orphanBytes: 1024 ** 3,
   orphanMs: 60_000,
   orphans: 16,
+  firstReaderMs: 1_000,
 }
 
 export interface FillsParts {
