@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline'
 import { createFakeUpstream } from './fake-upstream.ts'
 import { contentStore } from './image-store.ts'
-import { pushImage } from './images.ts'
+import { pushImage, type SampleImage } from './images.ts'
 
 /**
  * The fake upstream as a program, for measurements that must not share a process with what they measure:
@@ -22,7 +22,7 @@ export interface UpstreamProcessOptions {
 
 const { images, ...options } = JSON.parse(process.argv[2] ?? '{"images":[]}') as UpstreamProcessOptions
 const upstream = await createFakeUpstream(options)
-const pushed = []
+const pushed: SampleImage[] = []
 for (const { repository, ...image } of images) {
   pushed.push(await pushImage(contentStore(upstream.content), repository, { ...image, inMemory: true }))
 }
