@@ -1,4 +1,16 @@
-import { Composer, type Document, isMap, isScalar, LineCounter, Parser, visit, type YAMLError } from 'yaml'
+import {
+  Composer,
+  type Document,
+  isAlias,
+  isCollection,
+  isMap,
+  isScalar,
+  LineCounter,
+  Parser,
+  visit,
+  type YAMLError,
+  type YAMLMap,
+} from 'yaml'
 import type { ConfigurationFile } from './read-files.ts'
 
 /** One YAML document that is not empty. */
@@ -24,85 +36,116 @@ export function parseDocuments({ path: file, text }: ConfigurationFile): ParsedF
   const lines = new LineCounter()
   const documents: SourceDocument[] = []
   const problems: string[] = []
+  const lineAt = (offset: number) => lines.linePos(offset).line
   let number = 0
-
-  // the check for repeated keys that the parser has is quadratic
-  const composer = new Composer({ merge: true, uniqueKeys: false })
-  const composed = composer.compose(new Parser(lines.addNewLine).parse(text))
-  for (const document of composed) {
-    number += 1
-    if (number > maxDocuments) {
-      problems.push(`${file}: more than ${maxDocuments} documents`)
-      break
-    }
-    const at = `document ${number}`
-    const faults = [...document.errors, ...document.warnings].slice(0, 3)
-    for (const fault of faults) {
-      problems.push(`${file}:${lines.linePos(fault.pos[0]).line}: ${at}: not valid YAML: ${explain(fault)}`)
-    }
-    for (const offset of repeatedKeys(document)) {
-      problems.push(`${file}:${lines.linePos(offset).line}: ${at}: not valid YAML: ${texts.DUPLICATE_KEY}`)
-    }
-    if (faults.length > 0 || isEmpty(document)) continue
-    try {
+  try {
+    for (const document of compose(text, lines)) {
+      number += 1
+      if (number > maxDocuments) {
+        problems.push(`${file}: more than ${maxDocuments} documents`)
+        break
+      }
+      const faults = faultsOf(document)
+      for (const { offset, message } of faults) {
+        problems.push(`${file}:${lineAt(offset)}: document ${number}: not valid YAML: ${message}`)
+      }
+      if (faults.length > 0 || isEmpty(document)) continue
       const value: unknown = document.toJS({ maxAliasCount: maxAliases })
-      documents.push({ file, number, value, lineOf: (path) => lineOf(document, path, lines) })
-    } catch {
-      problems.push(
-        `${file}:${lineOf(document, [], lines)}: ${at}: nested too deeply, or too many aliases (at most ${maxAliases})`,
-      )
+      documents.push({ file, number, value, lineOf: (path) => lineAt(offsetOf(document, path)) })
     }
+  } catch (error) {
+    // what yaml throws for too many aliases, and the engine for too deep a recursion
+    if (!(error instanceof ReferenceError || error instanceof RangeError)) throw error
+    const message = 'nested too deeply, or too large with its aliases in place'
+    problems.push(`${file}: document ${Math.max(1, number)}: ${message}`)
   }
   return { documents, problems }
+}
+
+function compose(text: string, lines: LineCounter): Iterable<Document> {
+  // the parser's own check for repeated keys takes time in proportion to their square
+  const composer = new Composer({ merge: true, uniqueKeys: false })
+  return composer.compose(new Parser(lines.addNewLine).parse(text))
+}
+
+interface Fault {
+  readonly offset: number
+  readonly message: string
+}
+
+/** The first few: the rest follow from them. */
+function faultsOf(document: Document): Fault[] {
+  const syntax = [...document.errors, ...document.warnings]
+  const faults = syntax.map((fault) => ({ offset: fault.pos[0], message: explain(fault) }))
+  return (faults.length > 0 ? faults : wrongKeysAndAliases(document)).slice(0, 3)
 }
 
 function isEmpty({ contents }: Document): boolean {
   return contents === null || (isScalar(contents) && contents.value === null)
 }
 
-function repeatedKeys(document: Document): number[] {
-  const offsets: number[] = []
+function wrongKeysAndAliases(document: Document): Fault[] {
+  const faults: Fault[] = []
+  const anchors = new Set<string>()
+  let aliases = 0
   visit(document, {
-    Map(_, map) {
-      const seen = new Set<unknown>()
-      for (const { key } of map.items) {
-        if (!isScalar(key)) continue
-        if (seen.has(key.value)) offsets.push(key.range?.[0] ?? 0)
-        seen.add(key.value)
+    Node(_, node, path) {
+      const offset = node.range?.[0] ?? 0
+      if (!isAlias(node)) {
+        if (node.anchor !== undefined) anchors.add(node.anchor)
+        if (isMap(node)) faults.push(...repeatedKeys(node).slice(0, 3))
+        return undefined
       }
+      aliases += 1
+      if (aliases > maxAliases) {
+        faults.push({ offset, message: `more than ${maxAliases} aliases` })
+        return visit.BREAK
+      }
+      const isInside = path.some((around) => isCollection(around) && around.anchor === node.source)
+      if (isInside || !anchors.has(node.source))
+        faults.push({ offset, message: 'an alias without an anchor before it' })
+      return undefined
     },
   })
-  return offsets.slice(0, 3)
+  return faults
 }
 
-function lineOf(document: Document, path: readonly (string | number)[], lines: LineCounter): number {
-  for (let length = path.length; length >= 0; length -= 1) {
-    const offset = offsetOf(document, path.slice(0, length))
-    if (offset !== undefined) return lines.linePos(offset).line
-  }
-  return lines.linePos(document.range?.[0] ?? 0).line
+function repeatedKeys({ items }: YAMLMap): Fault[] {
+  const seen = new Set<unknown>()
+  return items.flatMap(({ key }) => {
+    if (!isScalar(key) || !seen.has(key.value)) {
+      if (isScalar(key)) seen.add(key.value)
+      return []
+    }
+    return [{ offset: key.range?.[0] ?? 0, message: 'the same key twice' }]
+  })
 }
 
-/** Where the key of a field is, or an item of a list; undefined for a field that is not there. */
-function offsetOf(document: Document, path: readonly (string | number)[]): number | undefined {
-  const last = path.at(-1)
-  const around = path.length === 0 ? document.contents : document.getIn(path.slice(0, -1), true)
-  if (last !== undefined && isMap(around)) {
-    const pair = around.items.find(({ key }) => isScalar(key) && key.value === last)
-    return isScalar(pair?.key) ? pair.key.range?.[0] : undefined
+function offsetOf(document: Document, path: readonly (string | number)[]): number {
+  for (let length = path.length; length > 0; length -= 1) {
+    const offset = offsetOfField(document, path.slice(0, length))
+    if (offset !== undefined) return offset
   }
-  const node = path.length === 0 ? around : document.getIn(path, true)
+  return (document.contents as { range?: readonly number[] } | null)?.range?.[0] ?? document.range?.[0] ?? 0
+}
+
+/** Where the key of a field is, or an item of a list; undefined for what is not there. */
+function offsetOfField(document: Document, path: readonly (string | number)[]): number | undefined {
+  const around = path.length === 1 ? document.contents : document.getIn(path.slice(0, -1), true)
+  const key = isMap(around)
+    ? around.items.find((pair) => isScalar(pair.key) && pair.key.value === path.at(-1))?.key
+    : undefined
+  const node = key ?? document.getIn(path, true)
   return (node as { range?: readonly number[] } | undefined)?.range?.[0]
 }
 
 const texts: Readonly<Record<string, string>> = {
-  BAD_ALIAS: 'an alias without its anchor',
   BAD_DQ_ESCAPE: 'an unknown escape in a double-quoted text',
   BAD_INDENT: 'wrong indentation',
   BLOCK_AS_IMPLICIT_KEY: 'a second ": " in one line (put the text in quotes), or wrong indentation',
-  DUPLICATE_KEY: 'the same key twice',
   MISSING_CHAR: 'a quote, bracket, colon or comma is missing',
   MULTILINE_IMPLICIT_KEY: 'a key without ":", or wrong indentation',
+  RESOURCE_EXHAUSTION: 'nested too deeply',
   TAB_AS_INDENT: 'a tab for indentation; use spaces',
   TAG_RESOLVE_FAILED: 'an unknown tag ("!")',
   UNEXPECTED_TOKEN: 'something unexpected here',

@@ -78,7 +78,7 @@ async function readText(path: string): Promise<{ text?: string; problem?: string
   if (typeof file === 'string') return { problem: file }
   try {
     const found = await file.stat()
-    if (!found.isFile()) return { problem: 'neither a file nor a folder' }
+    if (!found.isFile()) return { problem: 'neither a file nor a folder of the configuration' }
     const buffer = Buffer.alloc(maxFileBytes + 1)
     let length = 0
     for (;;) {

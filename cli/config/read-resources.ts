@@ -44,6 +44,7 @@ export function readResources(documents: readonly SourceDocument[]): ReadResourc
       continue
     }
     const { kind, value, subject, key } = header
+    isUnclear ||= key === undefined
     const found = problemsOf(kind, value)
     const earlier = key === undefined ? undefined : sources.get(key)
     if (earlier !== undefined) {
@@ -95,7 +96,7 @@ function readHeader({ value }: SourceDocument): Header {
     return { subject: undefined, problem: { path: ['kind'], message: `expected ${alternatives(live)}` } }
   }
   const { name, namespace } = isObject(metadata) ? metadata : {}
-  const subject = `${shorten(kind)} ${shorten(namespace ?? 'default')}/${shorten(name ?? '(no name)')}`
+  const subject = `${shorten(kind)} ${shorten(namespace ?? 'default')}/${shorten(name ?? '(unnamed)')}`
   if (kind === 'List') {
     const message =
       'a List is not supported; write its items as documents of their own, with --- between them'
@@ -169,7 +170,7 @@ function formatProblem(
 
 /** Names come from a file that may be anything. */
 function shorten(value: unknown): string {
-  return typeof value === 'string' ? value.slice(0, 253).replace(/[^\x21-\x7e]/g, '?') : '(not a text)'
+  return typeof value === 'string' ? value.slice(0, 253).replace(/[^\x21-\x7e]/g, '?') : '(invalid)'
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -36,9 +36,7 @@ export function formatField(path: readonly (string | number)[]): string {
 function explain(issue: z.core.$ZodRawIssue): string {
   switch (issue.code) {
     case 'invalid_type':
-      return issue.input === undefined
-        ? 'required'
-        : `expected ${issue.expected === 'int' ? 'a whole number' : nameOfType(issue.expected)}, found ${found(issue.input)}`
+      return issue.input === undefined ? 'required' : explainType(issue.expected, issue.input)
     case 'invalid_value':
       return issue.input === undefined ? 'required' : `expected ${alternatives(issue.values.map(String))}`
     case 'too_small':
@@ -55,29 +53,21 @@ export function alternatives(words: readonly string[]): string {
   return `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`
 }
 
-function found(input: unknown): string {
-  if (input === null) return 'nothing (give it a value or leave the field out)'
-  if (Array.isArray(input)) return 'a list'
-  if (typeof input === 'number' || typeof input === 'boolean') {
-    return `${nameOfType(typeof input)} (put text in quotes)`
-  }
-  return nameOfType(typeof input)
+const typeNames: Readonly<Record<string, string>> = {
+  array: 'a list',
+  boolean: 'true or false',
+  int: 'a whole number',
+  object: 'an object',
+  record: 'an object',
 }
 
-function nameOfType(type: string): string {
-  switch (type) {
-    case 'object':
-    case 'record':
-      return 'an object'
-    case 'array':
-      return 'a list'
-    case 'boolean':
-      return 'true or false'
-    case 'string':
-      return 'a text'
-    default:
-      return `a ${type}`
-  }
+function explainType(expected: string, input: unknown): string {
+  const nameOf = (type: string) => typeNames[type] ?? `a ${type}`
+  const wanted = `expected ${nameOf(expected)}`
+  if (input === null) return `${wanted}, found nothing; leave the field out for its default`
+  const found = nameOf(Array.isArray(input) ? 'array' : typeof input)
+  const isUnquoted = expected === 'string' && typeof input !== 'object'
+  return `${wanted}, found ${found}${isUnquoted ? '; put it in quotes' : ''}`
 }
 
 function unitOf(origin: string, count: number | bigint): string {
