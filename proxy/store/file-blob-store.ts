@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { constants, fstatSync, open as openFile } from 'node:fs'
-import { mkdir, rm, stat, statfs } from 'node:fs/promises'
-import { join } from 'node:path'
+import { rm, stat, statfs } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
 import type { Observer } from '../observer.ts'
 import type { Digest } from '../oci/digest.ts'
 import { createBlobLedger, type HeldBlob } from './blob-ledger.ts'
@@ -11,7 +11,7 @@ import { bytesOnDisk, createDiskBudget, type DiskBudget, folderBytes } from './d
 import { createDurability, hasCode, makeRoot } from './durability.ts'
 import { createFileBlobWriter } from './file-blob-writer.ts'
 import { createKeyedLock } from './keyed-lock.ts'
-import { type Leftover, listBlobFiles, listLeftovers, present, sweep } from './stored-files.ts'
+import { type Leftover, listBlobFiles, listLeftovers, makeEmpty, present } from './stored-files.ts'
 
 export interface FileBlobStore extends BlobStore {
   /** Spool files, of running fills too: only their age tells. */
@@ -37,16 +37,17 @@ export async function createFileBlobStore({
   observer,
   owner = true,
 }: FileBlobStoreOptions): Promise<FileBlobStore> {
-  const root = await makeRoot(folder)
+  const root = owner ? await makeRoot(folder) : resolve(folder)
   const spool = join(root, '.spool')
   const durability = createDurability({ root, folderMade: () => budget.charge(folderBytes) })
   const locked = createKeyedLock()
+  // A look must not count as a use.
+  const readFlags = constants.O_RDONLY | (owner ? 0 : (constants.O_NOATIME ?? 0))
   const ledger = budget.limited ? createBlobLedger({ freed }) : undefined
   let spooled = 0
   let stored = 0
 
-  await mkdir(spool, { recursive: true, mode: 0o700 })
-  if (owner) await sweep(spool)
+  if (owner) await makeEmpty(spool)
   if (ledger) await takeStock()
   else if (owner) void countStored()
 
@@ -111,7 +112,7 @@ export async function createFileBlobStore({
   }
 
   async function openHeld(digest: Digest, held: HeldBlob | undefined): Promise<OpenBlob | undefined> {
-    const fd = await present(openDescriptor(pathOf(digest), constants.O_RDONLY))
+    const fd = await present(openDescriptor(pathOf(digest), readFlags))
     if (fd === undefined) {
       if (held) ledger?.remove(digest, held)
       return undefined

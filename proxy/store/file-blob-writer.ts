@@ -6,7 +6,7 @@ import { bytesOnDisk, type DiskBudget } from './disk-budget.ts'
 import { asNoRoom } from './durability.ts'
 
 /** Room for a size that is not known is taken in steps, so that a running fill seldom waits for the budget. */
-const stepBytes = 8 * 1024 * 1024
+const stepBytes = 1024 * 1024
 
 export interface SpoolFile {
   readonly path: string

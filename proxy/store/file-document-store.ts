@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { mkdir, open, opendir, readFile, rm, stat } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { open, opendir, readFile, rm, stat } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
 import { NoRoomError } from './blob-store.ts'
 import { bytesOnDisk, createDiskBudget, type DiskBudget, folderBytes } from './disk-budget.ts'
 import {
@@ -12,7 +12,7 @@ import {
 } from './document-store.ts'
 import { asNoRoom, createDurability, hasCode, makeRoot, syncFolder } from './durability.ts'
 import { createKeyedLock } from './keyed-lock.ts'
-import { type Leftover, listLeftovers, present, sweep } from './stored-files.ts'
+import { type Leftover, listLeftovers, makeEmpty, present } from './stored-files.ts'
 
 export interface FileDocumentStore extends DocumentStore {
   /** Temporary files, of puts under way too: only their age tells. */
@@ -33,13 +33,12 @@ export async function createFileDocumentStore({
   /** False for one who only looks, beside a process that writes. */
   owner?: boolean
 }): Promise<FileDocumentStore> {
-  const root = await makeRoot(folder)
+  const root = owner ? await makeRoot(folder) : resolve(folder)
   const temporary = join(root, '.tmp')
   const durability = createDurability({ root, folderMade: () => budget.charge(folderBytes) })
   const locked = createKeyedLock()
 
-  await mkdir(temporary, { recursive: true, mode: 0o700 })
-  if (owner) await sweep(temporary)
+  if (owner) await makeEmpty(temporary)
   if (budget.limited) await takeStock()
 
   async function takeStock(): Promise<void> {

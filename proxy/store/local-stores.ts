@@ -52,13 +52,15 @@ export async function openLocalStores({
   }
 }
 
-/** The same to look at, also beside the process that owns the folder: nothing is swept, locked, evicted or rebuilt. */
+/**
+ * The same to look at, also beside the process that owns the folder: nothing is made, swept, locked, evicted or rebuilt,
+ * and nothing may be written.
+ */
 export async function openLocalStoresToRead(folder: string): Promise<LocalStores> {
-  const root = await makeRoot(folder)
-  const file = join(root, 'index.sqlite')
+  const file = join(folder, 'index.sqlite')
   const observer = { spoolBytes: () => {}, storedBytes: () => {}, evicted: () => {} }
-  const documents = await createFileDocumentStore({ root: join(root, 'documents'), owner: false })
-  const blobs = await createFileBlobStore({ root: join(root, 'blobs'), observer, owner: false })
+  const documents = await createFileDocumentStore({ root: join(folder, 'documents'), owner: false })
+  const blobs = await createFileBlobStore({ root: join(folder, 'blobs'), observer, owner: false })
   const index = existsSync(file)
     ? createSqliteIndexStore({ file, readOnly: true })
     : createSqliteIndexStore({ file: ':memory:' })

@@ -35,6 +35,8 @@ CREATE INDEX mentions_by_manifest ON mentions (upstream, repository, manifest);
 CREATE TABLE complete (yes INTEGER PRIMARY KEY) STRICT;
 `
 
+const settings = 'PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 4194304'
+
 export interface SqliteFile {
   readonly database: DatabaseSync
   /** Where an index that could not be used was put; undefined when there was none. */
@@ -69,17 +71,15 @@ function openUsable(file: string, readOnly: boolean): DatabaseSync {
   const unclean = existsSync(`${file}-wal`)
   const database = new DatabaseSync(file, { readOnly, timeout: 5000 })
   try {
-    if (!readOnly)
-      database.exec(
-        'PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 4194304',
-      )
     if (unclean && readPragma(database, 'quick_check(1)') !== 'ok') throw new UnusableFileError('damaged')
 
     const version = readPragma(database, 'user_version')
     const empty = database.prepare('SELECT 1 FROM sqlite_schema LIMIT 1').get() === undefined
-    if (version === schemaVersion) return database
-    if (!empty || version !== 0 || readOnly) throw new UnusableFileError(`of version ${version}`)
-    database.exec(`BEGIN; ${schema} PRAGMA user_version = ${schemaVersion}; COMMIT`)
+    if (version !== schemaVersion && (!empty || version !== 0 || readOnly)) {
+      throw new UnusableFileError(`of version ${version}`)
+    }
+    if (!readOnly) database.exec(settings)
+    if (empty) database.exec(`BEGIN; ${schema} PRAGMA user_version = ${schemaVersion}; COMMIT`)
     return database
   } catch (error) {
     database.close()

@@ -1,5 +1,5 @@
 import type { Dir, Stats } from 'node:fs'
-import { lstat, opendir, rm } from 'node:fs/promises'
+import { lstat, mkdir, opendir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Digest, isDigest } from '../oci/digest.ts'
 import { hasCode } from './durability.ts'
@@ -40,8 +40,9 @@ export async function* listLeftovers(folder: string): AsyncGenerator<Leftover> {
   }
 }
 
-/** Takes away what an earlier process left unfinished. */
-export async function sweep(folder: string): Promise<void> {
+/** A folder for temporary files: takes away what an earlier process left unfinished. */
+export async function makeEmpty(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true, mode: 0o700 })
   for await (const name of names(folder)) await rm(join(folder, name), { recursive: true, force: true })
 }
 
