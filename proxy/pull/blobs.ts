@@ -3,7 +3,7 @@ import { OciError } from '../oci/errors.ts'
 import { type Eligible, eligibleUpstreams } from '../route-table.ts'
 import type { LinkEntry, LinkKey } from '../store/index-store.ts'
 import { UpstreamError } from '../upstream/errors.ts'
-import type { Catalog } from './catalog.ts'
+import type { Catalog, LinkFacts } from './catalog.ts'
 import type { Commits } from './commits.ts'
 import type { Content } from './content.ts'
 import type { Fill, FillSource, Fills, OpenedSource } from './fill.ts'
@@ -31,6 +31,11 @@ export interface BlobParts {
 /** Opens a blob's transfer again at a byte, for resuming and for readers that must go alone. */
 export type BlobSources = (place: Eligible, digest: Digest) => FillSource
 
+interface LinkedPlace {
+  readonly place: Eligible
+  readonly link: LinkFacts
+}
+
 /** Where a blob can be had from: linked and stored, or coming in. */
 type Held = { readonly size: number } | { readonly fill: Fill }
 
@@ -41,29 +46,47 @@ export function createBlobs(parts: BlobParts): { blob(request: BlobRequest): Pro
   const proven = new WeakMap<Fill, Map<string, LinkKey>>()
 
   async function blob(request: BlobRequest): Promise<BlobAnswer> {
-    const { digest, story, method } = request
     const eligible = eligibleUpstreams(request.registry, request.repository, request.ns)
     if (eligible.length === 0) throw new OciError(request.ns === '' ? 'BLOB_UNKNOWN' : 'NAME_UNKNOWN')
+    const linked = await linkedPlaces(eligible, request.digest)
+    return (
+      (await fromLinks(request, linked)) ??
+      fromRunning(request, eligible) ??
+      (await fromUpstreams(request, await inOrderOfPromise(eligible, linked, request.digest)))
+    )
+  }
 
-    const linked = await linkedPlaces(eligible, digest)
+  /** Undefined when none is linked whose bytes are here. */
+  async function fromLinks(
+    request: BlobRequest,
+    linked: readonly LinkedPlace[],
+  ): Promise<BlobAnswer | undefined> {
+    const { digest, method, story } = request
     for (const { place, link } of linked) {
-      const answer = method === 'HEAD' ? headOf(digest, link.size) : await fromStore(request, place, link)
+      const answer =
+        method === 'HEAD'
+          ? headOf(digest, link.size)
+          : await fromStore(request, link.size, linkKeyOf(place, digest))
       if (!answer) continue
       tell(story, place, 'hit')
       return answer
     }
+    return undefined
+  }
+
+  /** Undefined when nothing is running that these repositories may read already. */
+  function fromRunning(request: BlobRequest, eligible: readonly Eligible[]): BlobAnswer | undefined {
     for (const place of eligible) {
-      const fill = fillFor(place, digest)
-      if (!fill) continue
-      tell(story, place, 'miss')
+      const fill = fills.running(place.upstream.origin, request.digest)
+      if (!fill || !proven.get(fill)?.has(placeKey(place))) continue
+      tell(request.story, place, 'miss')
       return fromFill(request, fill)
     }
+    return undefined
+  }
 
-    const candidates = await inOrderOfPromise(
-      eligible,
-      linked.map(({ place }) => place),
-      digest,
-    )
+  async function fromUpstreams(request: BlobRequest, candidates: readonly Eligible[]): Promise<BlobAnswer> {
+    const { digest, method, story } = request
     const options = { by: 'digest', unknown: 'BLOB_UNKNOWN', story, now: monotonicNow } as const
     if (method === 'HEAD') {
       const { candidate, found } = await walk(candidates, (place, ms) => look(place, digest, ms), options)
@@ -73,13 +96,12 @@ export function createBlobs(parts: BlobParts): { blob(request: BlobRequest): Pro
     const { candidate, found } = await walk(candidates, (place, ms) => obtain(place, digest, ms), options)
     tell(story, candidate, 'miss')
     if ('fill' in found) return fromFill(request, found.fill)
-    const body = await content.open(digest, found.size)
-    if (!body) throw new OciError('UNAVAILABLE', { retryAfterSeconds: 1 })
-    story.source = body.bytes ? 'memory' : 'disk'
-    return { digest, mediaType: undefined, size: found.size, body, lease: undefined }
+    const answer = await fromStore(request, found.size, linkKeyOf(candidate, digest))
+    if (!answer) throw new OciError('UNAVAILABLE', { retryAfterSeconds: 1 }) // evicted since: the next one fills again
+    return answer
   }
 
-  async function linkedPlaces(eligible: readonly Eligible[], digest: Digest) {
+  async function linkedPlaces(eligible: readonly Eligible[], digest: Digest): Promise<LinkedPlace[]> {
     const links = await Promise.all(
       eligible.map(async (place) => ({ place, link: await catalog.link(linkKeyOf(place, digest)) })),
     )
@@ -89,15 +111,15 @@ export function createBlobs(parts: BlobParts): { blob(request: BlobRequest): Pro
   /** Undefined when the bytes are gone, evicted or spoiled. */
   async function fromStore(
     { digest, story }: BlobRequest,
-    place: Eligible,
-    link: LinkEntry,
+    size: number,
+    key: LinkKey,
   ): Promise<BlobAnswer | undefined> {
-    const body = await content.open(digest, link.size)
+    const body = await content.open(digest, size)
     if (!body) return undefined
-    const use = uses.link(linkKeyOf(place, digest), 1)
+    const use = uses.link(key, 1)
     const lease = body.bytes && leaseUntil(monotonicNow() + leaseMs, monotonicNow, use)
     story.source = body.bytes ? 'memory' : 'disk'
-    return { digest, mediaType: undefined, size: link.size, body, lease }
+    return { digest, mediaType: undefined, size, body, lease }
   }
 
   function fromFill({ digest, method, story }: BlobRequest, fill: Fill): BlobAnswer {
@@ -106,21 +128,15 @@ export function createBlobs(parts: BlobParts): { blob(request: BlobRequest): Pro
     return { digest, mediaType: undefined, size: fill.size, body, lease: undefined }
   }
 
-  /** The running fill that this repository may read already. */
-  function fillFor(place: Eligible, digest: Digest): Fill | undefined {
-    const fill = fills.running(place.upstream.origin, digest)
-    return fill && proven.get(fill)?.has(placeKey(place)) ? fill : undefined
-  }
-
   /** First those that were linked, then where a cached manifest lists it. */
   async function inOrderOfPromise(
     eligible: readonly Eligible[],
-    linked: readonly Eligible[],
+    linked: readonly LinkedPlace[],
     digest: Digest,
   ) {
     const ranked = await Promise.all(
       eligible.map(async (place) => {
-        if (linked.includes(place)) return { place, rank: 0 }
+        if (linked.some((one) => one.place === place)) return { place, rank: 0 }
         const mention = await catalog.mention(place.upstream.id, place.repository, digest)
         return { place, rank: mention ? 1 : 2 }
       }),
@@ -150,20 +166,26 @@ export function createBlobs(parts: BlobParts): { blob(request: BlobRequest): Pro
     return obtaining(placeKey(place) + digest, async () => {
       const refusal = refusalOf(place.upstream)
       if (refusal) throw refusal
-      const running = fills.running(place.upstream.origin, digest)
-      const stored = running ? undefined : await possessed(place, digest)
-      if (running || stored !== undefined) {
+      const { origin } = place.upstream
+      if (fills.running(origin, digest) || (await possessed(place, digest)) !== undefined) {
         const head = await questions.headBlob(place, digest, ms)
         if (isNo(head) && head.no === 404) return head
-        if (!isNo(head) && running) return join(place, digest, running)
-        if (!isNo(head) && stored !== undefined) {
-          link(place, digest, stored)
-          return { size: stored }
-        }
+        const held = isNo(head) ? undefined : await take(place, digest)
+        if (held) return held
       }
       const answer = await questions.getBlob(place, digest, ms)
       return isNo(answer) ? answer : { fill: await start(place, digest, answer) }
     })
+  }
+
+  /** What this repository's yes gives it the right to; undefined when it ended badly or was evicted meanwhile. */
+  async function take(place: Eligible, digest: Digest): Promise<Held | undefined> {
+    const running = fills.running(place.upstream.origin, digest)
+    if (running) return join(place, digest, running)
+    const size = await possessed(place, digest)
+    if (size === undefined) return undefined
+    link(place, digest, size)
+    return { size }
   }
 
   async function possessed({ upstream }: Eligible, digest: Digest): Promise<number | undefined> {
@@ -179,7 +201,7 @@ export function createBlobs(parts: BlobParts): { blob(request: BlobRequest): Pro
   }
 
   function join(place: Eligible, digest: Digest, fill: Fill): Held {
-    proven.get(fill)?.set(placeKey(place), linkKeyOf(place, digest))
+    prove(place, digest, fill)
     commits.add('link', async () => {
       // the fill may be past writing the links it knew of
       if ((await fill.done) && fill.size !== undefined) link(place, digest, fill.size)
@@ -187,15 +209,13 @@ export function createBlobs(parts: BlobParts): { blob(request: BlobRequest): Pro
     return { fill }
   }
 
+  function prove(place: Eligible, digest: Digest, fill: Fill): void {
+    const keys = proven.get(fill) ?? new Map<string, LinkKey>()
+    proven.set(fill, keys.set(placeKey(place), linkKeyOf(place, digest)))
+  }
+
   async function start(place: Eligible, digest: Digest, answer: FoundAnswer): Promise<Fill> {
     const { upstream, repository } = place
-    const running = fills.running(upstream.origin, digest)
-    if (running) {
-      // another repository of this origin was quicker, and this one's own answer was a yes
-      answer.body.destroy()
-      join(place, digest, running)
-      return running
-    }
     const mention = await catalog.mention(upstream.id, repository, digest)
     const said = answer.headers.size
     if (mention && said !== undefined && mention.size !== said) {
@@ -219,7 +239,7 @@ export function createBlobs(parts: BlobParts): { blob(request: BlobRequest): Pro
         }
       },
     })
-    proven.set(fill, new Map([[placeKey(place), linkKeyOf(place, digest)]]))
+    prove(place, digest, fill)
     return fill
   }
 

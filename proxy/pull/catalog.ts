@@ -15,7 +15,7 @@ import { linkDocumentKey, tagDocumentKey } from '../store/keys.ts'
 export interface Catalog {
   /** Undefined when absent. */
   tag(key: TagKey): Promise<TagRecord | undefined>
-  link(key: LinkKey): Promise<LinkEntry | undefined>
+  link(key: LinkKey): Promise<LinkFacts | undefined>
   /** What memory holds, without looking further. */
   rememberedTag(key: TagKey): TagRecord | undefined
   /** In memory, seen by the next `tag` at once; the record it replaces stops being `live`. `saveTag` makes it durable. */
@@ -38,6 +38,9 @@ export interface Catalog {
   tagsPendingOn(upstreamId: string, repository: string, digest: Digest): readonly TagKey[]
 }
 
+/** What a pull needs of a link: an index may list thousands of children, and memory holds none of them. */
+export type LinkFacts = Pick<LinkEntry, 'mediaType' | 'size'>
+
 /** One state of a tag. `live` is true until another replaces it, or memory lets go of it. */
 export interface TagRecord {
   readonly key: TagKey
@@ -53,9 +56,10 @@ export interface PendingTag {
   readonly walks: readonly Walk[]
 }
 
-const maxTags = 50_000
-const maxLinks = 100_000
-const maxMentions = 100_000
+/** Each takes about half a kilobyte of memory. */
+const maxTags = 20_000
+const maxLinks = 30_000
+const maxMentions = 20_000
 const maxPending = 10_000
 
 export function createCatalog({
@@ -73,7 +77,7 @@ export function createCatalog({
       record.live = false
     },
   })
-  const links = new LRUCache<string, LinkEntry>({ max: maxLinks })
+  const links = new LRUCache<string, LinkFacts>({ max: maxLinks })
   /** Of links that may not be in the index yet. */
   const mentions = new LRUCache<string, Mention>({ max: maxMentions })
   const pendings = new LRUCache<string, { key: TagKey; pending: PendingTag }>({ max: maxPending })
@@ -130,8 +134,10 @@ export function createCatalog({
       const held = links.get(name)
       if (held) return held
       const entry = await readLink(key)
-      if (entry) links.set(name, entry)
-      return entry
+      if (!entry) return undefined
+      const facts = factsOf(entry)
+      links.set(name, facts)
+      return facts
     },
 
     rememberedTag: (key) => tags.peek(tagDocumentKey(key)),
@@ -162,7 +168,7 @@ export function createCatalog({
     },
 
     rememberLink(key, entry) {
-      links.set(linkDocumentKey(key), entry)
+      links.set(linkDocumentKey(key), factsOf(entry))
       for (const child of entry.children)
         mentions.set(placeOf(key.upstreamId, key.repository, child.digest), child)
     },
@@ -198,4 +204,8 @@ export function createCatalog({
 
 function placeOf(upstreamId: string, repository: string, digest: Digest): string {
   return `${upstreamId} ${repository} ${digest}`
+}
+
+function factsOf({ mediaType, size }: LinkEntry): LinkFacts {
+  return { mediaType, size }
 }

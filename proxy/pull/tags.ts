@@ -162,7 +162,9 @@ export function createTagManifests(parts: TagParts): {
     record: TagRecord,
     ownWalk: boolean,
   ): Promise<Checked | No> {
-    if (unaskableUntil(place) > 0) return { outcome: 'stale-served', warning: unconfirmed }
+    // a registry that has not been here before is on a cold walk: what single tags do holds nothing back then
+    if ((ownWalk ? unaskableUntil(place) : upstreamUnaskableUntil(place)) > 0)
+      return { outcome: 'stale-served', warning: unconfirmed }
     const { upstreamId, repository, tag } = place.key
     const name = keyOf(upstreamId, repository, tag)
     const refresh = () =>
@@ -294,12 +296,13 @@ export function createTagManifests(parts: TagParts): {
   }
 
   /** On the monotonic clock; 0 when it may be asked. */
-  function unaskableUntil({ upstream, key }: TagPlace): number {
-    if (refusalOf(upstream)) return Number.POSITIVE_INFINITY
-    return Math.max(
-      health.revalidateAt(upstream),
-      tagBackoff.until(keyOf(key.upstreamId, key.repository, key.tag)),
-    )
+  function unaskableUntil(place: TagPlace): number {
+    const { upstreamId, repository, tag } = place.key
+    return Math.max(upstreamUnaskableUntil(place), tagBackoff.until(keyOf(upstreamId, repository, tag)))
+  }
+
+  function upstreamUnaskableUntil({ upstream }: TagPlace): number {
+    return refusalOf(upstream) ? Number.POSITIVE_INFINITY : health.revalidateAt(upstream)
   }
 
   return { byTag }
