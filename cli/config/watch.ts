@@ -1,5 +1,6 @@
 import { type FSWatcher, watch } from 'node:fs'
 import { basename, dirname } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { type Configuration, loadConfiguration } from './load.ts'
 import { signatureOf } from './read-files.ts'
 
@@ -16,8 +17,8 @@ export interface WatchOptions {
   readonly pollMs?: number
 }
 
-/** How often a file that keeps changing while it is read is read again before it is taken as it is. */
-const maxRereads = 5
+/** How long a file that keeps changing is waited for, in spells of `quietMs`, before it is taken as it is. */
+const maxReads = 10
 
 /** Notices edits of the files and folders: written in place, renamed over, added, removed, or a symbolic link swapped. */
 export function watchConfiguration(
@@ -30,7 +31,6 @@ export function watchConfiguration(
   let watchers: FSWatcher[] = []
   let running = false
   let again = false
-  let quiet: NodeJS.Timeout | undefined
   const poll = setInterval(() => void check(), pollMs)
   poll.unref()
   signal.addEventListener('abort', stop, { once: true })
@@ -38,7 +38,6 @@ export function watchConfiguration(
 
   function stop() {
     clearInterval(poll)
-    clearTimeout(quiet)
     for (const watcher of watchers.splice(0)) watcher.close()
   }
 
@@ -60,29 +59,27 @@ export function watchConfiguration(
   async function look(): Promise<void> {
     if ((await signatureOf(paths)) === signature || signal.aborted) return
     for (const watcher of watchers.splice(0)) watcher.close()
-    watchers = watchPaths(paths, soon) // anew: a watch stays with what was there, not with the name
+    // anew: a watch stays with what was there, not with the name
+    watchers = watchPaths(paths, () => void check())
 
-    const { configuration, signature: read } = await loadAtRest(paths)
+    const { configuration, signature: read } = await loadAtRest(paths, quietMs)
     signature = read
     if (signal.aborted || configuration.fingerprint === known) return
     known = configuration.fingerprint
     await onChange(configuration)
   }
-
-  function soon() {
-    clearTimeout(quiet)
-    if (!signal.aborted) quiet = setTimeout(() => void check(), quietMs)
-  }
 }
 
-/** Nothing that changed while it was read: an editor may be half way through. */
-async function loadAtRest(paths: readonly string[]) {
-  let signature = await signatureOf(paths)
+/** Reads what did not change for a while, nor while it was read: an editor may be half way through. */
+async function loadAtRest(paths: readonly string[], quietMs: number) {
   for (let reads = 1; ; reads += 1) {
+    const before = await signatureOf(paths)
+    await setTimeout(quietMs, undefined, { ref: false })
+    const isQuiet = (await signatureOf(paths)) === before
+    if (!isQuiet && reads < maxReads) continue
     const configuration = await loadConfiguration(paths)
-    const after = await signatureOf(paths)
-    if (after === signature || reads > maxRereads) return { configuration, signature: after }
-    signature = after
+    const signature = await signatureOf(paths)
+    if (signature === before || reads >= maxReads) return { configuration, signature }
   }
 }
 
@@ -101,7 +98,7 @@ function watchPaths(paths: readonly string[], onEvent: () => void): FSWatcher[] 
     }
   }
   for (const path of paths) {
-    add(path, () => true)
+    add(path, (name) => name === null || name === basename(path) || /^\.\.|\.ya?ml$/.test(name))
     // a name beginning with two dots is how Kubernetes swaps the contents of a mounted ConfigMap
     add(dirname(path), (name) => name === null || name === basename(path) || name.startsWith('..'))
   }
