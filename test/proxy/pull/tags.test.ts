@@ -315,7 +315,7 @@ describe('a tag that is not cached', () => {
     }
   })
 
-  it('C7: tells all who wait the same, errors too, for one request', async () => {
+  it('client C7: tells all who wait the same, errors too, for one request', async () => {
     first.always('*', manifests, fault.all(fault.delay(100), fault.status(500)))
     const answers = await Promise.allSettled(Array.from({ length: 50 }, () => rig.manifest('app', 'v1')))
     expect(answers.every(({ status }) => status === 'rejected')).toBe(true)
