@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import { type Digest, digestOf } from '../../proxy/oci/digest.ts'
-import type { BlobStore, BlobWriter, OpenBlob } from '../../proxy/store/blob-store.ts'
+import type { BlobStore } from '../../proxy/store/blob-store.ts'
+import { begin, putBlob, readAll, readBlob } from './blobs.ts'
 import { collect } from './collect.ts'
 
 /** The behaviour every BlobStore owes its callers. `create` gives an empty store each time. */
@@ -244,39 +245,6 @@ export function describeBlobStore(name: string, create: () => Promise<BlobStore>
       }
     })
   })
-}
-
-export async function putBlob(store: BlobStore, bytes: Buffer, digest = digestOf(bytes)): Promise<void> {
-  const writer = await begin(store, digest, bytes.length)
-  try {
-    await writer.append([bytes])
-    await writer.commit()
-  } finally {
-    await writer.close()
-  }
-}
-
-export async function begin(store: BlobStore, digest: Digest, size: number | undefined): Promise<BlobWriter> {
-  const writer = await store.create(digest, size)
-  if (!writer) throw new Error('there is no room for the blob')
-  return writer
-}
-
-export async function readBlob(store: BlobStore, digest: Digest): Promise<Buffer | undefined> {
-  const blob = await store.open(digest)
-  if (!blob) return undefined
-  try {
-    const bytes = await readAll(blob, Buffer.alloc(blob.size + 1))
-    return bytes
-  } finally {
-    await blob.close()
-  }
-}
-
-export async function readAll(blob: OpenBlob | BlobWriter, buffer: Buffer): Promise<Buffer> {
-  let at = 0
-  for (let read = -1; read !== 0; at += read) read = await blob.read(buffer.subarray(at), at)
-  return buffer.subarray(0, at)
 }
 
 async function keysOf(store: BlobStore): Promise<Digest[]> {

@@ -6,7 +6,7 @@ import { digestOf } from '../../../proxy/oci/digest.ts'
 import { type BlobStore, blobKey } from '../../../proxy/store/blob-store.ts'
 import { bytesOnDisk, createDiskBudget } from '../../../proxy/store/disk-budget.ts'
 import { createFileBlobStore } from '../../../proxy/store/file-blob-store.ts'
-import { begin, putBlob, readAll, readBlob } from '../../contracts/blob-store.ts'
+import { begin, putBlob, readAll, readBlob } from '../../contracts/blobs.ts'
 import { collect } from '../../contracts/collect.ts'
 import { noObserver as observer, temporaryFolder } from './temporary-folder.ts'
 

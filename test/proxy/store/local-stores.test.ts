@@ -5,7 +5,7 @@ import { digestOf } from '../../../proxy/oci/digest.ts'
 import { linkDocumentKey, tagDocumentKey } from '../../../proxy/store/keys.ts'
 import { openLocalStores, openLocalStoresToRead } from '../../../proxy/store/local-stores.ts'
 import { rebuildIndex } from '../../../proxy/store/rebuild-index.ts'
-import { putBlob, readBlob } from '../../contracts/blob-store.ts'
+import { putBlob, readBlob } from '../../contracts/blobs.ts'
 import { putImage, putLink, putTag, tagOf } from './sample-image.ts'
 import { noObserver as observer, temporaryFolder } from './temporary-folder.ts'
 

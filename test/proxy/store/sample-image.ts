@@ -3,7 +3,7 @@ import { formatLinkDocument, formatTagDocument } from '../../../proxy/store/docu
 import type { LinkEntry, LinkKey, Mention, TagEntry, TagKey } from '../../../proxy/store/index-store.ts'
 import { linkDocumentKey, tagDocumentKey } from '../../../proxy/store/keys.ts'
 import type { ScrubbedStores } from '../../../proxy/store/scrub.ts'
-import { putBlob } from '../../contracts/blob-store.ts'
+import { putBlob } from '../../contracts/blobs.ts'
 
 export const upstreamId = 'e'.repeat(64)
 
@@ -12,8 +12,9 @@ export function tagOf(repository: string): TagKey {
 }
 
 /** A manifest of a config and a layer under the tag `latest`, all of it stored, linked and indexed as a pull does it. */
-export async function putImage(stores: ScrubbedStores, repository: string) {
-  const layer = await putBytes(stores, Buffer.from(`layer of ${repository}`), 'x/layer')
+export async function putImage(stores: ScrubbedStores, repository: string, layerBytes = 100) {
+  const content = Buffer.alloc(layerBytes, `layer of ${repository}`)
+  const layer = await putBytes(stores, content, 'x/layer')
   const config = await putBytes(stores, Buffer.from(`config of ${repository}`), 'x/config')
   const bytes = Buffer.from(JSON.stringify({ repository, layers: [layer], config }))
   await putBlob(stores.blobs, bytes)

@@ -6,7 +6,7 @@ import { blobKey } from '../../../proxy/store/blob-store.ts'
 import { linkDocumentKey, tagDocumentKey } from '../../../proxy/store/keys.ts'
 import { openLocalStores } from '../../../proxy/store/local-stores.ts'
 import { scrub } from '../../../proxy/store/scrub.ts'
-import { begin, putBlob } from '../../contracts/blob-store.ts'
+import { begin, putBlob } from '../../contracts/blobs.ts'
 import { putImage, putLink, putTag, tagOf, upstreamId } from './sample-image.ts'
 import { noObserver as observer, temporaryFolder } from './temporary-folder.ts'
 
