@@ -17,6 +17,7 @@ const origins = {
     says: ['--version'],
   },
   crane: { go: 'github.com/google/go-containerregistry/cmd/crane', version: 'v0.22.1', says: ['version'] },
+  regctl: { go: 'github.com/regclient/regclient/cmd/regctl', version: 'v0.9.2', says: ['version'] },
   'docker-registry': { debian: 'docker-registry' },
   skopeo: { debian: 'skopeo' },
   podman: { debian: 'podman' },
