@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
-import { type FastifyInstance, fastify } from 'fastify'
+import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify'
 import type { Log } from '../log.ts'
 import type { EdgeMetrics } from '../metrics.ts'
 import { OciError } from '../oci/errors.ts'
@@ -12,20 +12,12 @@ import { createBuffers } from './buffers.ts'
 import { createConnections } from './connections.ts'
 import { createExchange, type Exchange } from './exchange.ts'
 import { createHotAnswers } from './hot.ts'
-import { answerClientError, answerExpectations, closeAfterLongBody, refuse } from './refuse.ts'
+import { createListener, type Handler, type ListenerLimits } from './listener.ts'
+import { answerClientError, closeAfterLongBody, refuse } from './refuse.ts'
 import { createReporter } from './report.ts'
 import { serve } from './serve.ts'
 
-export interface AppLimits {
-  readonly headersTimeoutMs: number
-  /** For the whole request to arrive, a body included. */
-  readonly requestTimeoutMs: number
-  /** Longer than a load balancer keeps its own side, so that it is never us who close first. */
-  readonly keepAliveTimeoutMs: number
-  /** A connection that takes none of the bytes waiting for it for so long is closed. */
-  readonly writeIdleTimeoutMs: number
-  readonly checkIntervalMs: number
-  readonly maxConnections: number
+export interface AppLimits extends ListenerLimits {
   readonly hotEntries: number
   readonly hotBytes: number
 }
@@ -63,6 +55,7 @@ export interface App {
 export function createApp({ pull, table, log, metrics, limits: given }: AppOptions): App {
   const limits = { ...defaultLimits, ...given }
   const nextId = createIds()
+  const connections = createConnections()
   const hot = createHotAnswers({
     log,
     metrics,
@@ -70,8 +63,7 @@ export function createApp({ pull, table, log, metrics, limits: given }: AppOptio
     maxEntries: limits.hotEntries,
     maxBytes: limits.hotBytes,
   })
-  const connections = createConnections()
-  const serving = { pull, table, hot, buffers: createBuffers(), log }
+  const serving = { pull, table, hot, buffers: createBuffers() }
   const report = createReporter({ log, metrics })
   let seenTable: RouteTable | undefined
   let draining = false
@@ -82,79 +74,58 @@ export function createApp({ pull, table, log, metrics, limits: given }: AppOptio
     return503OnClosing: false,
     genReqId: nextId,
     routerOptions: { querystringParser: () => ({}) },
-    frameworkErrors: (_error, request, reply) => {
-      reply.hijack()
-      void answerRequest(request.raw, reply.raw, String(request.id))
-    },
+    frameworkErrors: (_error, request, reply) =>
+      void answer(request as FastifyRequest, reply as FastifyReply),
     clientErrorHandler: (error, socket) =>
       answerClientError(socket as Socket, error, connections.isBusy(socket as Socket)),
     serverFactory: (router) =>
-      createHttpServer(limits, (request, response) => handle(request, response, router)),
+      createListener(limits, connections, (request, response) => {
+        if (draining) response.shouldKeepAlive = false
+        if (!answerHot(request, response)) {
+          connections.inTurn(request.socket, response, () => (router as Handler)(request, response))
+        }
+      }),
   })
   app.removeAllContentTypeParsers()
   app.addHook('onRequest', (request, reply, done) => {
-    if (request.raw.method === 'GET' || request.raw.method === 'HEAD') return done()
-    reply.hijack()
-    refuseVerb(request.raw, reply.raw, String(request.id))
+    // writes are answered here, ahead of all that would read a body
+    if (isRead(request.method)) done()
+    else void answer(request, reply)
   })
-  const answerReply = (
-    request: { raw: IncomingMessage; id: string },
-    reply: { raw: ServerResponse; hijack(): unknown },
-  ) => {
-    reply.hijack()
-    return answerRequest(request.raw, reply.raw, request.id)
-  }
-  app.route({ method: ['GET', 'HEAD'], url: '*', handler: answerReply })
-  app.setNotFoundHandler(answerReply)
+  app.route({ method: ['GET', 'HEAD'], url: '*', handler: answer })
+  app.setNotFoundHandler(answer)
   const server = app.server as Server
-  guardServer(server, limits)
 
-  function guardServer(server: Server, { writeIdleTimeoutMs, maxConnections }: AppLimits): void {
-    server.maxConnections = maxConnections
-    server.setTimeout(writeIdleTimeoutMs, (socket) => {
-      // nothing waits to be taken by the client: it is we who are slow, and the pull has limits of its own
-      if (connections.isBusy(socket) && socket.writableLength === 0) socket.setTimeout(writeIdleTimeoutMs)
-      else socket.destroy()
-    })
-    answerExpectations(server, (request, response) => server.emit('request', request, response))
-  }
-
-  function handle(request: IncomingMessage, response: ServerResponse, router: Router): void {
-    if (draining) response.shouldKeepAlive = false
-    if (request.headers.host === undefined && request.httpVersion === '1.1') {
-      response.shouldKeepAlive = false
-      refuse(request, response, new OciError('REQUEST_INVALID'))
-      return
-    }
+  function answerHot(request: IncomingMessage, response: ServerResponse): boolean {
     const current = table()
     if (current !== seenTable) {
       seenTable = current
       hot.reset(current.registries.some(({ route }) => route.hosts.length > 0))
     }
-    if (hot.answer(request, response)) return
-    connections.inTurn(request.socket, response, () => router(request, response))
+    return hot.answer(request, response)
   }
 
-  async function answerRequest(
-    request: IncomingMessage,
-    response: ServerResponse,
-    id: string,
-  ): Promise<void> {
-    const exchange = createExchange(request, response, id)
-    response.once('close', () => report(exchange))
-    closeAfterLongBody(request, response)
+  async function answer(request: FastifyRequest, reply: FastifyReply): Promise<void> {
+    reply.hijack()
+    const exchange = createExchange(request.raw, reply.raw, request.id)
+    reply.raw.once('close', () => report(exchange))
     try {
-      await serve(exchange, serving)
+      await serveOrRefuse(exchange)
     } catch (error) {
       fail(exchange, error)
     }
   }
 
-  function refuseVerb(request: IncomingMessage, response: ServerResponse, id: string): void {
-    const exchange = createExchange(request, response, id)
-    exchange.failure = new OciError('UNSUPPORTED')
-    response.once('close', () => report(exchange))
-    refuse(request, response, exchange.failure as OciError)
+  async function serveOrRefuse(exchange: Exchange): Promise<void> {
+    const { request, response } = exchange
+    if (!isRead(request.method)) {
+      const refusal = new OciError('UNSUPPORTED')
+      exchange.failure = refusal
+      refuse(request, response, refusal)
+    } else {
+      closeAfterLongBody(request, response)
+      await serve(exchange, serving)
+    }
   }
 
   return {
@@ -173,23 +144,8 @@ export function createApp({ pull, table, log, metrics, limits: given }: AppOptio
   }
 }
 
-type Router = (request: IncomingMessage, response: ServerResponse) => void
-
-function createHttpServer(limits: AppLimits, handle: Router): Server {
-  return createServer(
-    {
-      headersTimeout: limits.headersTimeoutMs,
-      requestTimeout: limits.requestTimeoutMs,
-      keepAliveTimeout: limits.keepAliveTimeoutMs,
-      connectionsCheckingInterval: limits.checkIntervalMs,
-      maxHeaderSize: 16 * 1024,
-      keepAlive: true,
-      keepAliveInitialDelay: 60_000,
-      noDelay: true,
-      requireHostHeader: false, // Node's own answer has no body
-    },
-    handle,
-  )
+function isRead(method: string | undefined): boolean {
+  return method === 'GET' || method === 'HEAD'
 }
 
 /** An error before the head is an answer; after it, the connection is reset, so that nobody takes the rest for the end. */

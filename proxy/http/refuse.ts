@@ -1,4 +1,4 @@
-import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { OciError, type OciErrorKey } from '../oci/errors.ts'
 import { errorAnswer, send } from './answer.ts'
@@ -75,17 +75,4 @@ export function answerClientError(socket: Socket, error: NodeJS.ErrnoException, 
 const reasons: Readonly<Record<number, string>> = {
   408: 'Request Timeout',
   431: 'Request Header Fields Too Large',
-}
-
-/** Requests that Node would answer by itself, with an empty body. */
-export function answerExpectations(
-  server: Server,
-  handle: (request: IncomingMessage, response: ServerResponse) => void,
-): void {
-  // never asked to go on: no body is wanted
-  server.on('checkContinue', handle)
-  server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
-    response.shouldKeepAlive = false
-    refuse(request, response, new OciError('EXPECTATION_FAILED'))
-  })
 }

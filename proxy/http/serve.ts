@@ -1,4 +1,3 @@
-import type { Log } from '../log.ts'
 import { OciError } from '../oci/errors.ts'
 import { formatReference, isName, parseEndpoint } from '../oci/reference.ts'
 import type { ListAnswer, ManifestAnswer, Pull, PullRequest } from '../pull/pull.ts'
@@ -16,7 +15,6 @@ export interface Serving {
   readonly table: () => RouteTable
   readonly hot: HotAnswers
   readonly buffers: Buffers
-  readonly log: Log
 }
 
 /** Parses, authorises on what was parsed, pulls and answers. Throws OciError while nothing was sent yet. */

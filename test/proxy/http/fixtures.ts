@@ -143,7 +143,12 @@ export function createFakePull(): FakePull {
   return pull
 }
 
-export function putManifest(pull: FakePull, repository: string, tag: string, changes: Partial<FakeManifest> = {}) {
+export function putManifest(
+  pull: FakePull,
+  repository: string,
+  tag: string,
+  changes: Partial<FakeManifest> = {},
+) {
   const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: imageType, tag }))
   const manifest = { bytes, mediaType: imageType, ...changes }
   const digest = digestOf(manifest.bytes)
@@ -153,7 +158,10 @@ export function putManifest(pull: FakePull, repository: string, tag: string, cha
 }
 
 /** A body that is read by position, as from a disk; `inMemory` one that is not. */
-export function bodyOf(bytes: Buffer, { inMemory = false, sized = true } = {}): BlobBody & { closed: boolean } {
+export function bodyOf(
+  bytes: Buffer,
+  { inMemory = false, sized = true } = {},
+): BlobBody & { closed: boolean } {
   const body = {
     size: sized ? bytes.length : undefined,
     bytes: inMemory ? bytes : undefined,
@@ -199,7 +207,13 @@ export interface Edge {
   close(): Promise<void>
 }
 
-export async function startEdge({ limits = {}, table = tableOf() }: { limits?: Partial<AppLimits>; table?: RouteTable } = {}): Promise<Edge> {
+export async function startEdge({
+  limits = {},
+  table = tableOf(),
+}: {
+  limits?: Partial<AppLimits>
+  table?: RouteTable
+} = {}): Promise<Edge> {
   let written = ''
   let current = table
   const log = createLogger({
@@ -213,7 +227,13 @@ export async function startEdge({ limits = {}, table = tableOf() }: { limits?: P
   })
   const pull = createFakePull()
   const metrics = createMetrics({ version: 'test' })
-  const app = createApp({ pull, table: () => current, log, metrics, limits: { checkIntervalMs: 100, ...limits } })
+  const app = createApp({
+    pull,
+    table: () => current,
+    log,
+    metrics,
+    limits: { checkIntervalMs: 100, ...limits },
+  })
   const { port } = await app.listen({ host: '127.0.0.1', port: 0 })
   return {
     app,

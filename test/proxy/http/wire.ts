@@ -33,7 +33,10 @@ export async function openWire(port: number): Promise<Wire> {
     closed = true
     wake()
   })
-  await new Promise<void>((resolve) => socket.once('connect', () => resolve()))
+  await new Promise<void>((resolve, reject) => {
+    socket.once('connect', () => resolve())
+    socket.once('error', reject)
+  })
 
   async function more(): Promise<boolean> {
     if (closed) return false
@@ -52,21 +55,10 @@ export async function openWire(port: number): Promise<Wire> {
     },
     async next(headless = false) {
       for (;;) {
-        const end = data.indexOf('\r\n\r\n')
-        if (end >= 0) {
-          const [first = '', ...lines] = data.subarray(0, end).toString('latin1').split('\r\n')
-          const headers = Object.fromEntries(
-            lines.map((line) => [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 1).trim()]),
-          )
-          const status = Number(first.split(' ')[1])
-          const chunked = headers['transfer-encoding'] === 'chunked'
-          const length = headless || status === 304 ? 0 : Number(headers['content-length'] ?? 0)
-          const from = end + 4
-          const body = chunked && !headless ? unchunk(data, from) : whole(data, from, length)
-          if (body !== undefined) {
-            data = data.subarray(body.to)
-            return { status, headers, body: body.bytes }
-          }
+        const parsed = parseAnswer(data, headless)
+        if (parsed !== undefined) {
+          data = data.subarray(parsed.to)
+          return parsed.answer
         }
         if (!(await more())) return undefined
       }
@@ -78,8 +70,30 @@ export async function openWire(port: number): Promise<Wire> {
   }
 }
 
+/** Undefined while it is not whole. */
+function parseAnswer(data: Buffer, headless: boolean): { answer: WireAnswer; to: number } | undefined {
+  const end = data.indexOf('\r\n\r\n')
+  if (end < 0) return undefined
+  const [first = '', ...lines] = data.subarray(0, end).toString('latin1').split('\r\n')
+  const headers = Object.fromEntries(
+    lines.map((line) => {
+      const [name = ''] = line.split(':', 1)
+      return [name.toLowerCase(), line.slice(name.length + 1).trim()]
+    }),
+  )
+  const status = Number(first.split(' ')[1])
+  const bodiless = headless || status === 304
+  const body =
+    headers['transfer-encoding'] === 'chunked' && !bodiless
+      ? unchunk(data, end + 4)
+      : whole(data, end + 4, bodiless ? 0 : Number(headers['content-length'] ?? 0))
+  return body && { answer: { status, headers, body: body.bytes }, to: body.to }
+}
+
 function whole(data: Buffer, from: number, length: number) {
-  return data.length < from + length ? undefined : { bytes: Buffer.from(data.subarray(from, from + length)), to: from + length }
+  return data.length < from + length
+    ? undefined
+    : { bytes: Buffer.from(data.subarray(from, from + length)), to: from + length }
 }
 
 function unchunk(data: Buffer, from: number) {
@@ -109,7 +123,11 @@ export async function ask(port: number, request: string | Buffer, headless = fal
 export async function request(
   port: number,
   target: string,
-  { method = 'GET', headers = {}, host = 'localhost' }: { method?: string; headers?: Record<string, string>; host?: string } = {},
+  {
+    method = 'GET',
+    headers = {},
+    host = 'localhost',
+  }: { method?: string; headers?: Record<string, string>; host?: string } = {},
 ): Promise<WireAnswer> {
   const lines = Object.entries({ Host: host, ...headers }).map(([name, value]) => `${name}: ${value}\r\n`)
   return await ask(port, `${method} ${target} HTTP/1.1\r\n${lines.join('')}\r\n`, method === 'HEAD')
