@@ -11,6 +11,8 @@ const manifestTypes = {
   'application/vnd.oci.artifact.manifest.v1+json': 'artifact',
 } as const
 
+type Shape = (typeof manifestTypes)[keyof typeof manifestTypes]
+
 export const indexMediaType = 'application/vnd.oci.image.index.v1+json'
 
 /** Sent upstream always whole, whatever the client accepts: what is cached must not depend on who asked first. */
@@ -39,7 +41,7 @@ export function readManifest(
   contentType: string | undefined,
 ): ManifestContent | { invalid: string } {
   const mediaType = essenceOf(contentType)
-  const shape = manifestTypes[mediaType as keyof typeof manifestTypes]
+  const shape = shapeOf(mediaType)
   if (shape === undefined)
     return { invalid: `the media type ${JSON.stringify(mediaType.slice(0, 100))} is no manifest's` }
   const document = parseObject(bytes)
@@ -64,10 +66,16 @@ export function essenceOf(contentType: string | undefined): string {
 }
 
 export function isManifestType(contentType: string | undefined): boolean {
-  return Object.hasOwn(manifestTypes, essenceOf(contentType))
+  return shapeOf(essenceOf(contentType)) !== undefined
 }
 
-function childrenOf(document: Record<string, unknown>, shape: 'index' | 'image' | 'artifact'): Descriptor[] {
+function shapeOf(mediaType: string): Shape | undefined {
+  return Object.hasOwn(manifestTypes, mediaType)
+    ? manifestTypes[mediaType as keyof typeof manifestTypes]
+    : undefined
+}
+
+function childrenOf(document: Record<string, unknown>, shape: Shape): Descriptor[] {
   if (shape === 'index') return descriptors(document.manifests, 'manifest')
   if (shape === 'artifact') return descriptors(document.blobs, 'blob')
   return [...descriptors([document.config], 'blob'), ...descriptors(document.layers, 'blob')]

@@ -40,6 +40,7 @@ describe('a manifest', () => {
     ['an image and an index at once', { layers: [], manifests: [] }, image],
     ['an index with a config', { config: descriptor('a'), manifests: [] }, index],
     ['no type', {}, ''],
+    ['a type that every object has', {}, '__proto__'],
     ['the type of a web page', {}, 'text/html'],
     ['schema 1', {}, 'application/vnd.docker.distribution.manifest.v1+prettyjws'],
   ])('is refused when it is %s', (_name, document, contentType) => {
