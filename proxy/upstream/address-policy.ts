@@ -43,8 +43,8 @@ export function createAddressCheck({ deny, allow }: AddressPolicy): (address: st
 function blockListOf(ranges: readonly string[]): BlockList {
   const list = new BlockList()
   for (const range of ranges) {
-    const [address = '', bits] = range.split('/')
-    if (isIP(address) === 0 || (bits !== undefined && !/^\d{1,3}$/.test(bits))) {
+    const [address = '', bits, more] = range.split('/')
+    if (isIP(address) === 0 || more !== undefined || (bits !== undefined && !/^\d{1,3}$/.test(bits))) {
       throw new Error(`${range} is not a range of addresses`)
     }
     const family = isIPv4(address) ? 'ipv4' : 'ipv6'

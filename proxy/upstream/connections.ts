@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto'
 import { isIP } from 'node:net'
 import { createSecureContext, type SecureContext } from 'node:tls'
 import { Agent, buildConnector, type Dispatcher, Pool, ProxyAgent } from 'undici'
@@ -49,6 +50,8 @@ export function createConnections(
   const { tls, url: base } = upstream
   const ownHostname = new URL(base).hostname
   const ca = tls?.ca ?? (settings.rootCertificates ? [...settings.rootCertificates] : undefined)
+  // TLS takes a text without a certificate for a CA without a word, and then trusts nobody.
+  if (ca) for (const text of [ca].flat()) new X509Certificate(text)
   const trust = { minVersion: 'TLSv1.2', ...(ca && { ca }) } as const
   const stranger = createSecureContext(trust)
   const known = tls?.certificate

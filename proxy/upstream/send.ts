@@ -127,7 +127,7 @@ function createHandler(
     onResponseError(_controller, error) {
       const { code } = error as { code?: unknown }
       const cutHead = body === undefined && startedAnswer && code === 'UND_ERR_SOCKET'
-      fail(cutHead ? nonsense(url) : toUpstreamError(error, url.hostname))
+      fail(cutHead ? nonsense(url) : toUpstreamError(error, url.hostname, body ? 'body' : 'head'))
     },
   }
 }

@@ -14,27 +14,26 @@ const kinds: Readonly<Record<string, UpstreamErrorKind>> = {
   ETIMEDOUT: 'timeout',
   ETIMEOUT: 'timeout',
   UND_ERR_HEADERS_OVERFLOW: 'invalid-response',
-  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'unavailable',
-  HPE_INVALID_EOF_STATE: 'unavailable',
 }
 
-const worthAnotherTry = new Set([
-  'ECONNRESET',
-  'ECONNREFUSED',
-  'ECONNABORTED',
-  'EPIPE',
-  'UND_ERR_SOCKET',
-  'HPE_INVALID_EOF_STATE',
-])
+/** What undici's parser says of a head it cannot read. In a body it is what a cut looks like. */
+const unreadable = new Set(['HPE', 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH'])
+
+const worthAnotherTry = new Set(['ECONNRESET', 'ECONNREFUSED', 'ECONNABORTED', 'EPIPE', 'UND_ERR_SOCKET'])
 
 /**
  * Of a failure below HTTP only the code is kept: the errors of the parser and of TLS carry bytes of the answer, and
  * messages carry addresses.
  */
-export function toUpstreamError(error: unknown, host: string): UpstreamError {
+export function toUpstreamError(
+  error: unknown,
+  host: string,
+  during: 'head' | 'body' = 'head',
+): UpstreamError {
   if (error instanceof UpstreamError) return error
   const code = codeOf(error)
-  const kind = kinds[code] ?? (code.startsWith('HPE_') ? 'invalid-response' : 'unavailable')
+  const isNonsense = during === 'head' && unreadable.has(code)
+  const kind = kinds[code] ?? (isNonsense ? 'invalid-response' : 'unavailable')
   return new UpstreamError(kind, messageOf(kind, host, code), { cause: new TransportFailure(code) })
 }
 
@@ -70,12 +69,12 @@ function messageOf(kind: UpstreamErrorKind, host: string, code: string): string 
   }
 }
 
-/** An attempt at several addresses fails with the errors of all; a refused address among them does not hide the rest. */
+/** The parser's errors have no code in undici 8, and those of a proxy have another inside. */
 function codeOf(error: unknown): string {
   const { code, cause } = error as { code?: unknown; cause?: unknown }
   if (typeof code === 'string' && /^[A-Z0-9_]{1,60}$/.test(code)) {
     const inner = code === 'UND_ERR_PRX_TLS' || code === 'UND_ERR_PRX_CONN' ? cause : undefined
     return inner instanceof Error ? codeOf(inner) : code
   }
-  return 'UNKNOWN'
+  return (error as { name?: unknown }).name === 'HTTPParserError' ? 'HPE' : 'UNKNOWN'
 }

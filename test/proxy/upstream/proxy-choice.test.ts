@@ -1,0 +1,24 @@
+import { expect, it } from 'vitest'
+import { createProxyChoice } from '../../../proxy/upstream/proxy-choice.ts'
+
+it.each([
+  ['', 'https://quay.io/', true],
+  ['', 'http://quay.io/', false],
+  ['', 'https://localhost:5000/', false],
+  ['', 'https://127.0.0.9/', false],
+  ['', 'https://[::1]/', false],
+  ['*', 'https://quay.io/', false],
+  ['quay.io', 'https://quay.io/', false],
+  ['quay.io', 'https://cdn.quay.io/', false],
+  ['.quay.io', 'https://cdn.quay.io/', false],
+  ['*.quay.io', 'https://cdn.quay.io/', false],
+  ['quay.io', 'https://notquay.io/', true],
+  ['QUAY.IO:443', 'https://quay.io/', false],
+  ['quay.io:8443', 'https://quay.io/', true],
+  ['a.test, 10.0.0.0/8 ,b.test', 'https://10.2.3.4/', false],
+  ['10.0.0.0/8', 'https://11.2.3.4/', true],
+  ['fd00::/8', 'https://[fd00::1]/', false],
+  ['10.0.0.1', 'https://10.0.0.1/', false],
+])('NO_PROXY=%s sends %s through the proxy: %s', (noProxy, url, proxied) => {
+  expect(createProxyChoice(noProxy)(new URL(url))).toBe(proxied)
+})
