@@ -1,3 +1,4 @@
+import { get } from 'node:http'
 import { afterEach, describe, expect, it } from 'vitest'
 import { digestOf } from '../../proxy/oci/digest.ts'
 import { createFakeUpstream, type FakeUpstream, fault } from './fake-upstream.ts'
@@ -123,6 +124,29 @@ describe('the fake upstream', () => {
     for (let seen = 0; seen < 5_000_000; ) seen += (await reader.read()).value!.length
     await reader.cancel()
     await expect.poll(() => upstream.requests()[0]!.outcome).toBe('gone')
+  })
+
+  it('cuts at a multiple where the reader pauses, and is patient otherwise', async () => {
+    const { upstream } = await upstreamWith('')
+    const size = 64 * 1024 * 1024
+    const { digest } = upstream.content.putBlob('a', Buffer.alloc(size))
+    upstream.always('GET', '/v2/a/blobs/*', fault.impatient(200, 1024 * 1024))
+    const read = (pauseMs: number): Promise<number> =>
+      new Promise((resolve) => {
+        get(`${upstream.url}/v2/a/blobs/${digest}`, { agent: false }, (response) => {
+          let bytes = 0
+          setTimeout(() => {
+            response.on('data', (chunk: Buffer) => {
+              bytes += chunk.length
+            })
+          }, pauseMs)
+          response.once('error', () => {})
+          response.once('close', () => resolve(bytes))
+        })
+      })
+    expect(await read(0)).toBe(size)
+    const cut = await read(700)
+    expect([cut % (1024 * 1024), cut > 0, cut < size]).toEqual([0, true, true])
   })
 
   it('asks for a token of the right scope, and refuses it once revoked', async () => {
