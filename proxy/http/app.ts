@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify'
 import type { Log } from '../log.ts'
@@ -65,7 +65,6 @@ export function createApp({ pull, table, log, metrics, limits: given }: AppOptio
   })
   const serving = { pull, table, hot, buffers: createBuffers() }
   const report = createReporter({ log, metrics })
-  let seenTable: RouteTable | undefined
   let draining = false
 
   const app = fastify({
@@ -81,7 +80,8 @@ export function createApp({ pull, table, log, metrics, limits: given }: AppOptio
     serverFactory: (router) =>
       createListener(limits, connections, (request, response) => {
         if (draining) response.shouldKeepAlive = false
-        if (!answerHot(request, response)) {
+        hot.follow(table())
+        if (!hot.answer(request, response)) {
           connections.inTurn(request.socket, response, () => (router as Handler)(request, response))
         }
       }),
@@ -95,15 +95,6 @@ export function createApp({ pull, table, log, metrics, limits: given }: AppOptio
   app.route({ method: ['GET', 'HEAD'], url: '*', handler: answer })
   app.setNotFoundHandler(answer)
   const server = app.server as Server
-
-  function answerHot(request: IncomingMessage, response: ServerResponse): boolean {
-    const current = table()
-    if (current !== seenTable) {
-      seenTable = current
-      hot.reset(current.registries.some(({ route }) => route.hosts.length > 0))
-    }
-    return hot.answer(request, response)
-  }
 
   async function answer(request: FastifyRequest, reply: FastifyReply): Promise<void> {
     reply.hijack()

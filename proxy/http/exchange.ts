@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Story } from '../pull/pull.ts'
-import type { Registry } from '../route-table.ts'
+import type { Registry, RouteTable } from '../route-table.ts'
 
 export type EndpointKind = 'version' | 'manifest' | 'blob' | 'tags' | 'referrers' | 'none'
 
@@ -14,6 +14,8 @@ export interface Exchange {
   readonly startedAt: number
   readonly story: Story
   kind: EndpointKind
+  /** What it was authorised by. */
+  routes: RouteTable | undefined
   registry: Registry | undefined
   /** Without the registry's path once that is known; before, the whole name as it was asked for. */
   repository: string | undefined
@@ -35,6 +37,7 @@ export function createExchange(request: IncomingMessage, response: ServerRespons
     startedAt: performance.now(),
     story: { trail: [] },
     kind: 'none',
+    routes: undefined,
     registry: undefined,
     repository: undefined,
     reference: undefined,

@@ -3,6 +3,7 @@ import type { Log } from '../log.ts'
 import type { Cell, Timing } from '../metric-series.ts'
 import type { EdgeMetrics } from '../metrics.ts'
 import type { Lease } from '../pull/pull.ts'
+import type { RouteTable } from '../route-table.ts'
 import type { Answer } from './answer.ts'
 import type { Exchange } from './exchange.ts'
 import { maxUserAgentLength, milliseconds } from './report.ts'
@@ -17,8 +18,8 @@ export interface HotAnswers {
   answer(request: IncomingMessage, response: ServerResponse): boolean
   /** Keeps an answer of the ordinary way, made for the exchange's own request, while its lease is current. */
   remember(exchange: Exchange, answer: Answer, lease: Lease): void
-  /** For a new route table. `byHost`: the same path may mean different things on different hosts. */
-  reset(byHost: boolean): void
+  /** Forgets everything when this is another table than before. */
+  follow(table: RouteTable): void
   readonly size: number
 }
 
@@ -57,6 +58,8 @@ const plainTarget = /^\/[^?#]*(?:\?ns=[A-Za-z0-9._:-]+)?$/
 export function createHotAnswers({ log, metrics, nextId, maxEntries, maxBytes }: HotOptions): HotAnswers {
   const tables = { GET: new Map<string, HotAnswer>(), HEAD: new Map<string, HotAnswer>() }
   const callers = new WeakMap<object, Caller>()
+  let routes: RouteTable | undefined
+  /** The same path may then mean different things on different hosts. */
   let byHost = false
   let weight = 0
 
@@ -79,7 +82,7 @@ export function createHotAnswers({ log, metrics, nextId, maxEntries, maxBytes }:
   }
 
   function writeLine(hot: HotAnswer, request: IncomingMessage, durationMs: number): void {
-    const { userAgent } = { userAgent: request.headers['user-agent'] }
+    const userAgent = request.headers['user-agent']
     let caller = callers.get(request.socket)
     if (caller === undefined || caller.userAgent !== userAgent) {
       caller = { userAgent, logged: describeCaller(request.socket.remoteAddress, userAgent) }
@@ -88,6 +91,19 @@ export function createHotAnswers({ log, metrics, nextId, maxEntries, maxBytes }:
     log.writeLine(
       `{"level":30,"time":${Date.now()},"requestId":"${nextId()}",${hot.logged}${caller.logged},"durationMs":${durationMs},"msg":"request"}\n`,
     )
+  }
+
+  function give(hot: HotAnswer, request: IncomingMessage, response: ServerResponse, startedAt: number): void {
+    response.writeHead(hot.status, hot.headers as string[])
+    if (hot.text === undefined) response.end(hot.body)
+    else response.end(hot.text, 'latin1')
+    hot.lease.use()
+    hot.requests.value += 1
+    hot.bytes.value += hot.body?.length ?? 0
+    const duration = performance.now() - startedAt
+    hot.duration.observe(duration / 1000)
+    hot.firstByte.observe(duration / 1000)
+    if (hot.logged !== undefined) writeLine(hot, request, milliseconds(duration))
   }
 
   return {
@@ -103,22 +119,15 @@ export function createHotAnswers({ log, metrics, nextId, maxEntries, maxBytes }:
         forget(table, key)
         return false
       }
-      response.writeHead(hot.status, hot.headers as string[])
-      if (hot.text === undefined) response.end(hot.body)
-      else response.end(hot.text, 'latin1')
-      hot.lease.use()
-      hot.requests.value += 1
-      hot.bytes.value += hot.body?.length ?? 0
-      const duration = performance.now() - startedAt
-      hot.duration.observe(duration / 1000)
-      hot.firstByte.observe(duration / 1000)
-      if (hot.logged !== undefined) writeLine(hot, request, milliseconds(duration))
+      give(hot, request, response, startedAt)
       return true
     },
 
     remember(exchange, answer, lease) {
       const { request, method, registry, kind } = exchange
-      if (registry === undefined || !plainTarget.test(request.url ?? '') || !isPlain(request.headers)) return
+      // what was authorised by routes that are gone is not for those that come now
+      if (registry === undefined || exchange.routes !== routes) return
+      if (!plainTarget.test(request.url ?? '') || !isPlain(request.headers)) return
       const table = tables[method]
       const key = keyOf(request)
       forget(table, key)
@@ -139,8 +148,10 @@ export function createHotAnswers({ log, metrics, nextId, maxEntries, maxBytes }:
       makeRoom()
     },
 
-    reset(hostsMatter) {
-      byHost = hostsMatter
+    follow(table) {
+      if (table === routes) return
+      routes = table
+      byHost = table.registries.some(({ route }) => route.hosts.length > 0)
       weight = 0
       tables.GET.clear()
       tables.HEAD.clear()

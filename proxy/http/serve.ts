@@ -27,9 +27,11 @@ export async function serve(exchange: Exchange, serving: Serving): Promise<void>
 
   exchange.repository = endpoint.name.repository
   exchange.reference = referenceOf(endpoint)
-  const { registry, repository } = serving.table().find(endpoint.name, target.host)
+  const routes = serving.table()
+  const { registry, repository } = routes.find(endpoint.name, target.host)
   // what may not be pulled is told apart from what does not exist by nothing
   if (!registry.mayPullAnonymously(repository)) throw new OciError('NAME_UNKNOWN')
+  exchange.routes = routes
   exchange.registry = registry
   exchange.repository = repository
   if (!isName(repository)) throw new OciError('NAME_INVALID')

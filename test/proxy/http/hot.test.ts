@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { type Edge, putBlob, putManifest, startEdge, tableOf } from './fixtures.ts'
+import { createRouteTable } from '../../../proxy/route-table.ts'
+import { type Edge, putBlob, putManifest, registry, startEdge, tableOf } from './fixtures.ts'
 import { openWire, request } from './wire.ts'
 
 let edge: Edge
@@ -98,6 +99,18 @@ describe('an answer with a lease', () => {
     edge.setTable(tableOf())
     await request(edge.port, path)
     expect(edge.pull.requests).toHaveLength(2)
+  })
+
+  it('is not kept when the routes changed while it was made', async () => {
+    putManifest(edge.pull, 'alpine', 'latest', { lease })
+    edge.pull.before = async () => {
+      edge.setTable(
+        createRouteTable({ upstreams: [], registries: [registry('vr1', { access: { rules: [] } })] }),
+      )
+      await request(edge.port, '/v2/')
+    }
+    expect((await request(edge.port, path)).status).toBe(200)
+    expect((await request(edge.port, path)).status).toBe(404)
   })
 
   it('is one host’s own where hosts are claimed', async () => {

@@ -20,11 +20,18 @@ export interface Wire {
 export async function openWire(port: number): Promise<Wire> {
   const socket = connect({ port, host: '127.0.0.1' })
   let data = Buffer.alloc(0)
+  let room = Buffer.alloc(1 << 16)
   let total = 0
   let closed = false
   let wake = () => {}
   socket.on('data', (chunk: Buffer) => {
-    data = Buffer.concat([data, chunk])
+    if (data.length + chunk.length > room.length) room = Buffer.alloc(2 * (data.length + chunk.length))
+    if (data.buffer !== room.buffer || data.byteOffset + data.length + chunk.length > room.length) {
+      data.copy(room)
+      data = room.subarray(0, data.length)
+    }
+    chunk.copy(room, data.byteOffset + data.length)
+    data = room.subarray(data.byteOffset, data.byteOffset + data.length + chunk.length)
     total += chunk.length
     wake()
   })
