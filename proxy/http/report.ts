@@ -73,10 +73,10 @@ function fieldsOf(exchange: Exchange, outcome: string, now: number): Record<stri
 
 export const maxUserAgentLength = 200
 
-/** An answer of ours needs no stack, but what made us give it may. */
+/** What upstreams did wrong is in the trail; a stack is for what we did. */
 function failureToShow(failure: unknown): unknown {
   if (!(failure instanceof OciError)) return failure
-  return failure.status >= 500 ? failure.cause : undefined
+  return failure.key === 'INTERNAL' ? failure.cause : undefined
 }
 
 export function milliseconds(duration: number): number {
