@@ -54,6 +54,8 @@ export interface FakeUpstream {
   requests(filter?: { method?: string; path?: PathPattern }): RecordedRequest[]
   forgetRequests(): void
   revokeTokens(): void
+  /** Every token it ever gave. */
+  issued(): readonly string[]
   /** What its token endpoint says to this, for a token service on another host. */
   answerToken(request: SeenRequest): Reply
   /** Connections accepted since the start, and those open now. */
@@ -190,6 +192,7 @@ export async function createFakeUpstream(options: FakeUpstreamOptions = {}): Pro
       recorded.filter((request) => (!method || method === request.method) && matches(path, request.path)),
     forgetRequests: () => void recorded.splice(0),
     revokeTokens: () => gate.revokeTokens(),
+    issued: () => gate.issued(),
     answerToken: (request) => gate.token(request),
     connections: () => ({ accepted, open: sockets.size }),
     bytesSent: () => [...sockets.values()].reduce((sum, { tcp }) => sum + tcp.bytesWritten, bytesOfClosed),

@@ -24,6 +24,8 @@ export interface Gate {
   token(request: SeenRequest): Reply
   /** Every token given so far is refused from now on. */
   revokeTokens(): void
+  /** Every token given so far, refused or not. */
+  issued(): readonly string[]
 }
 
 interface Grant {
@@ -34,6 +36,7 @@ interface Grant {
 /** The Docker token authentication and Basic, as a registry and its token service speak them. */
 export function createGate(auth: () => UpstreamAuth, origin: () => string): Gate {
   const grants = new Map<string, Grant>()
+  const issued: string[] = []
 
   const allows = (account: string | undefined, repository: string): boolean => {
     const { allows: decide, username } = auth()
@@ -82,6 +85,7 @@ export function createGate(auth: () => UpstreamAuth, origin: () => string): Gate
       const asked = scopes.flatMap((scope) => /^repository:(?<name>.+):pull/.exec(scope)?.groups?.name ?? [])
       const { expiresInSeconds = 300 } = auth()
       const token = `canary-token-${randomBytes(12).toString('hex')}`
+      issued.push(token)
       grants.set(token, {
         repositories: new Set(asked.filter((repository) => allows(account, repository))),
         expires: Date.now() + expiresInSeconds * 1000,
@@ -96,6 +100,7 @@ export function createGate(auth: () => UpstreamAuth, origin: () => string): Gate
     },
 
     revokeTokens: () => grants.clear(),
+    issued: () => issued,
   }
 }
 

@@ -1,0 +1,167 @@
+import { Agent } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect } from 'vitest'
+import type { Digest } from '../../proxy/oci/digest.ts'
+import { openLocalStoresToRead } from '../../proxy/store/local-stores.ts'
+import { scrub } from '../../proxy/store/scrub.ts'
+import { ask, medianOf } from './asking.ts'
+import type { FakeUpstream } from './fake-upstream.ts'
+import { canary, expectNoSecrets, type Headwater, returnsTo } from './headwater.ts'
+
+/** Whose secrets an upstream may be sent beside its own: a token service those of its registry. */
+export interface WatchedUpstream {
+  readonly upstream: FakeUpstream
+  readonly alsoOf?: readonly FakeUpstream[]
+}
+
+/** A registry over an upstream of its own that has nothing to do with what goes wrong. */
+export interface Bystander {
+  /** `/v2/default/bystander` */
+  readonly path: string
+  /** What it has cached: a manifest's path below that. */
+  readonly cached: string
+}
+
+export interface Aftermath {
+  readonly upstreams: readonly FakeUpstream[]
+  /** How many requests each of them may have had since `begin`. */
+  readonly requestsAtMost: number
+  /** Content of theirs, by `repository`, that the bystander must not be able to get. */
+  readonly repository: string
+  readonly digests: readonly Digest[]
+  /** Ends the fault, beyond healing the upstreams. */
+  readonly heal?: () => unknown
+  /** A path that was not pulled yet and must work at once after that. */
+  readonly cold: string
+  /** A tag that is always stale: confirmed again once its back-off is over. */
+  readonly stale?: string
+}
+
+export interface Invariants {
+  /** The fault begins: counts start here. */
+  begin(): void
+  /** I1 and I3 to I9, on the running process. Single answers are held to I2, I4 and I7 by `ask`. */
+  expect(aftermath: Aftermath): Promise<void>
+  stop(): Promise<void>
+}
+
+/** More descriptors than at the beginning that mean nothing: connections of the test's own to metrics. */
+const descriptorSlack = 4
+
+/** Watches a running process from a quiet moment on: what is open now is its base line, and how fast the bystander answers. */
+export async function watchInvariants(
+  headwater: Headwater,
+  { watched, bystander }: { watched: () => readonly WatchedUpstream[]; bystander: Bystander },
+): Promise<Invariants> {
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+  const lookAtBystander = async () => {
+    const { status, ms } = await ask(headwater, `${bystander.path}/${bystander.cached}`, { agent })
+    if (status !== 200) throw new Error(`I9: the bystander got ${status}`)
+    return ms
+  }
+  for (let round = 0; round < 20; round++) await lookAtBystander()
+  const calm: number[] = []
+  for (let round = 0; round < 40; round++) calm.push(await lookAtBystander())
+
+  const upstreamConnections = () =>
+    watched().reduce((sum, { upstream }) => sum + upstream.connections().open, 0)
+  const descriptors = async () => (await headwater.openDescriptors()) - upstreamConnections()
+  await headwater.metrics()
+  const baseline = await descriptors()
+
+  let samples: number[] = []
+  let failure: unknown
+  let watching = true
+  const sampling = (async () => {
+    while (watching) {
+      try {
+        samples.push(await lookAtBystander())
+      } catch (error) {
+        failure ??= error
+      }
+      await sleep(20)
+    }
+  })()
+  let counts = new Map<FakeUpstream, number>()
+
+  async function expectInvariants(aftermath: Aftermath): Promise<void> {
+    const { upstreams, requestsAtMost, repository, digests, heal, cold, stale } = aftermath
+    for (const upstream of upstreams) {
+      const requests = upstream.requests().slice(counts.get(upstream))
+      const shown = requests.map(({ method, path, status }) => `${method} ${path} ${status}`).join('\n')
+      expect(requests.length, `I8: more requests than may be:\n${shown}`).toBeLessThanOrEqual(requestsAtMost)
+    }
+    for (const digest of digests) {
+      for (const kind of ['manifests', 'blobs']) {
+        const { status } = await ask(headwater, `${bystander.path}/${repository}/${kind}/${digest}`)
+        expect(status, `I3: ${kind}/${digest} through a registry without a link`).toBe(404)
+      }
+    }
+    if (failure !== undefined) throw failure
+    const during = medianOf(samples)
+    const limit = Math.max(25, 10 * medianOf(calm))
+    expect(during, 'I9: median of the bystander in milliseconds').toBeLessThan(limit)
+
+    for (const upstream of upstreams) await upstream.heal()
+    await heal?.()
+    expect((await ask(headwater, cold)).status, `I6: ${cold} after the fault`).toBe(200)
+    if (stale !== undefined) await expectConfirmed(stale)
+
+    await expectScrubbed(headwater.data)
+    expectOwnSecrets(watched())
+    expectNoSecrets(headwater.log())
+    await returnsTo(0, () => headwater.metric('headwater_fills_in_progress'))
+    await returnsTo(0, async () => (await headwater.temporaryFiles()).length)
+    await returnsTo(baseline + descriptorSlack, descriptors)
+  }
+
+  async function expectConfirmed(path: string): Promise<void> {
+    const answered = async () => {
+      const { status, headers } = await ask(headwater, path)
+      return `${status} ${headers.warning ?? 'confirmed'}`
+    }
+    await expect.poll(answered, { timeout: 35_000, interval: 100, message: 'I6' }).toBe('200 confirmed')
+  }
+
+  return {
+    begin() {
+      samples = []
+      counts = new Map(watched().map(({ upstream }) => [upstream, upstream.requests().length]))
+    },
+    expect: expectInvariants,
+    async stop() {
+      watching = false
+      await sampling
+      agent.destroy()
+    },
+  }
+}
+
+/** I1: every stored blob hashes to its name, and nothing refers to what is not there. Also beside the running process. */
+export async function expectScrubbed(data: string): Promise<void> {
+  const stores = await openLocalStoresToRead(data)
+  try {
+    const { findings } = await scrub(stores, { hash: true })
+    expect(findings, 'I1').toEqual([])
+  } finally {
+    await stores.close()
+  }
+}
+
+/** I4: no upstream was sent a secret that is not its own. */
+export function expectOwnSecrets(watched: readonly WatchedUpstream[]): void {
+  const secret = new RegExp(`${canary}[\\w-]+`, 'g')
+  for (const { upstream, alsoOf = [] } of watched) {
+    const own = new Set([upstream, ...alsoOf].flatMap(({ auth, issued }) => [auth.password, ...issued()]))
+    for (const { method, url, headers } of upstream.requests()) {
+      const sent = `${decodeURIComponent(url)}\n${Object.values(headers).map(readable).join('\n')}`
+      const strange = [...sent.matchAll(secret)].filter(([found]) => !own.has(found))
+      expect(strange.map(String), `I4: ${method} ${url} to ${upstream.host}`).toEqual([])
+    }
+  }
+}
+
+function readable(value: string | string[] | undefined): string {
+  const [, basic] = /^basic (.+)$/i.exec(String(value)) ?? []
+  return basic === undefined ? String(value) : Buffer.from(basic, 'base64').toString()
+}
