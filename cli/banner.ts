@@ -1,5 +1,5 @@
 import type { AddressInfo } from 'node:net'
-import type { RouteTable } from '../proxy/route-table.ts'
+import type { Registry, RouteTable } from '../proxy/route-table.ts'
 
 /** What a person reads at the start: what is served, from where, and commands to copy. */
 export function formatBanner({
@@ -24,9 +24,9 @@ export function formatBanner({
   if (example)
     lines.push(
       '',
-      ...commands(`${authority}/${example.route.path}`),
+      ...commands(`${authority}/${example.route.path}`, example),
       '',
-      ...containerd(authority, example.route.path),
+      ...containerd(authority, example),
     )
   return `${lines.join('\n')}\n`
 }
@@ -45,24 +45,32 @@ function served({ registries }: RouteTable, authority: string): string[] {
   })
 }
 
-function commands(prefix: string): string[] {
+function commands(prefix: string, registry: Registry): string[] {
+  const image = `${prefix}/${hasDockerHub(registry) ? 'library/alpine:3.22' : '<repository>:<tag>'}`
   return [
     'pull through it:',
-    `    docker pull ${prefix}/library/alpine:3.22`,
-    `    podman pull --tls-verify=false ${prefix}/library/alpine:3.22`,
-    `    crane pull ${prefix}/library/alpine:3.22 alpine.tar`,
+    `    docker pull ${image}`,
+    `    podman pull --tls-verify=false ${image}`,
+    `    crane pull ${image} image.tar`,
   ]
 }
 
-function containerd(authority: string, path: string): string[] {
+/** As containerd's mirror of the first upstream's registry. */
+function containerd(authority: string, registry: Registry): string[] {
+  const { url, namespaceHosts } = registry.upstreams[0]!.upstream
+  const mirrored = hasDockerHub(registry) ? 'docker.io' : (namespaceHosts[0] ?? new URL(url).host)
   return [
-    'or as containerd’s mirror of docker.io, in /etc/containerd/certs.d/docker.io/hosts.toml:',
-    '    server = "https://registry-1.docker.io"',
-    `    [host."http://${authority}/v2/${path}"]`,
+    `or as containerd’s mirror of ${mirrored}, in /etc/containerd/certs.d/${mirrored}/hosts.toml:`,
+    `    server = "${hasDockerHub(registry) ? 'https://registry-1.docker.io' : url}"`,
+    `    [host."http://${authority}/v2/${registry.route.path}"]`,
     '      capabilities = ["pull", "resolve"]',
     '      override_path = true',
     '      dial_timeout = "2s"',
   ]
+}
+
+function hasDockerHub({ upstreams }: Registry): boolean {
+  return upstreams.some(({ upstream }) => upstream.namespaceHosts.includes('docker.io'))
 }
 
 function formatAuthority({ address, family, port }: AddressInfo): string {
