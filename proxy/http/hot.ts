@@ -28,6 +28,8 @@ interface HotAnswer extends Answer {
   readonly text: string | undefined
   readonly lease: Lease
   readonly weight: number
+  /** pino's number for info, or for warn where the answer is stale. */
+  readonly level: 30 | 40
   /** The middle of its log line, serialised; undefined when nothing is logged. */
   readonly logged: string | undefined
   readonly requests: Cell
@@ -89,7 +91,7 @@ export function createHotAnswers({ log, metrics, nextId, maxEntries, maxBytes }:
       callers.set(request.socket, caller)
     }
     log.writeLine(
-      `{"level":30,"time":${Date.now()},"requestId":"${nextId()}",${hot.logged}${caller.logged},"durationMs":${durationMs},"msg":"request"}\n`,
+      `{"level":${hot.level},"time":${Date.now()},"requestId":"${nextId()}",${hot.logged}${caller.logged},"durationMs":${durationMs},"msg":"request"}\n`,
     )
   }
 
@@ -131,16 +133,21 @@ export function createHotAnswers({ log, metrics, nextId, maxEntries, maxBytes }:
       const table = tables[method]
       const key = keyOf(request)
       forget(table, key)
+      const isStale = exchange.story.outcome === 'stale-served'
+      const outcome = isStale ? 'stale-served' : 'hit'
       const hot: HotAnswer = {
         ...answer,
         text:
           (answer.body?.length ?? longestText) < longestText ? answer.body?.toString('latin1') : undefined,
         lease,
         weight: (answer.body?.length ?? 0) + 1024,
-        logged: log.logger.isLevelEnabled('info') ? describeExchange(exchange, answer) : undefined,
-        requests: metrics.requests(registry.key, kind, 'hit'),
+        level: isStale ? 40 : 30,
+        logged: log.logger.isLevelEnabled(isStale ? 'warn' : 'info')
+          ? describeExchange(exchange, answer, outcome)
+          : undefined,
+        requests: metrics.requests(registry.key, kind, outcome),
         bytes: metrics.servedBytes('memory'),
-        duration: metrics.duration(kind, 'hit'),
+        duration: metrics.duration(kind, outcome),
         firstByte: metrics.firstByte(kind),
       }
       weight += hot.weight
@@ -177,6 +184,7 @@ function isPlain(headers: IncomingMessage['headers']): boolean {
 function describeExchange(
   { kind, method, registry, repository, reference, ns, story }: Exchange,
   answer: Answer,
+  outcome: string,
 ) {
   const fields = {
     kind,
@@ -186,7 +194,7 @@ function describeExchange(
     reference,
     ns: ns === '' ? undefined : ns,
     status: answer.status,
-    outcome: 'hit',
+    outcome,
     upstream: story.upstream,
     source: 'memory',
     bytes: answer.body?.length ?? 0,

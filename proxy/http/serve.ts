@@ -92,7 +92,7 @@ function sendManifest(exchange: Exchange, answer: ManifestAnswer, hot: HotAnswer
   const headers = ['Content-Type', mediaType, 'Content-Length', String(size), ...known]
   const whole = { status: 200, headers, body }
   sendBytes(exchange, whole)
-  if (lease !== undefined && warning === undefined) hot.remember(exchange, whole, lease)
+  if (lease !== undefined) hot.remember(exchange, whole, lease)
 }
 
 function sendList(exchange: Exchange, path: string, answer: ListAnswer): void {

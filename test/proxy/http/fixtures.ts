@@ -101,7 +101,7 @@ export function createFakePull(): FakePull {
       const { repository, reference, method, story } = request
       const found = manifests.get(`${repository} ${formatReference(reference)}`)
       if (found === undefined) throw new OciError('MANIFEST_UNKNOWN')
-      story.outcome = 'hit'
+      story.outcome = found.warning === undefined ? 'hit' : 'stale-served'
       story.upstream = 'team/hub'
       return {
         digest: digestOf(found.bytes),

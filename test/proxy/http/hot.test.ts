@@ -136,12 +136,17 @@ describe('an answer with a lease', () => {
     expect(edge.pull.requests).toHaveLength(3)
   })
 
-  it('is not kept when it is a warning', async () => {
+  it('is kept with its warning, and told as stale', async () => {
     putManifest(edge.pull, 'alpine', 'latest', { lease, warning: 'stale "for" hub\n' })
-    for (let round = 0; round < 2; round++) {
+    for (let round = 0; round < 3; round++) {
       expect((await request(edge.port, path)).headers.warning).toBe('299 - "stale \\"for\\" hub?"')
     }
-    expect(edge.pull.requests).toHaveLength(2)
+    expect(edge.pull.requests).toHaveLength(1)
+    expect(edge.lines().map(({ level, outcome }) => ({ level, outcome }))).toEqual(
+      Array.from({ length: 3 }, () => ({ level: 40, outcome: 'stale-served' })),
+    )
+    const counted = 'headwater_requests_total{registry="team/vr1",kind="manifest",outcome="stale-served"} 3'
+    expect(await edge.metrics.scrape()).toContain(counted)
   })
 
   it('is logged and counted like any other', async () => {
