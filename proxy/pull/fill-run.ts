@@ -262,7 +262,6 @@ export function startFill(request: FillRequest, parts: FillParts): RunningFill {
     fileReads++
     try {
       const length = await reading
-      if (front.failure !== undefined) throw front.failure
       if (length === 0) throw new Error('the store gave back less than it was given')
       return length
     } finally {

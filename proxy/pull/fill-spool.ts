@@ -101,10 +101,10 @@ export function createSpool({ writer, capacity, onTaken, onFailure }: SpoolParts
       return undefined
     },
     read(buffer, position, end) {
-      const inMemory = position >= ring.start
-      const length = Math.min(buffer.length, (inMemory ? end : Math.min(end, written)) - position)
-      if (!inMemory)
+      const length = Math.min(buffer.length, end - position)
+      if (position < ring.start) {
         return writer.read(length < buffer.length ? buffer.subarray(0, length) : buffer, position)
+      }
       ring.copy(buffer, position, length)
       return length
     },

@@ -5,7 +5,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { setTimeout as pause } from 'node:timers/promises'
-import { onTestFinished } from 'vitest'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { expect, onTestFinished } from 'vitest'
 import type { Observer } from '../../../proxy/observer.ts'
 import { type Digest, type DigestAlgorithm, digestOf } from '../../../proxy/oci/digest.ts'
 import {
@@ -87,9 +89,9 @@ export function scripted(blob: Buffer, script: readonly Stretch[] = [{}], option
   }
 
   async function end(body: Readable, { ending = 'end', error }: Stretch): Promise<void> {
+    // time enough for what was sent to go further than it may
+    await pause(5)
     if (ending === 'end') body.push(null)
-    // a cut comes after what was sent, as on a socket
-    if (ending === 'error' || ending === 'close') await pause(5)
     if (ending === 'error') body.destroy(error ?? new UpstreamError('unavailable', 'reset'))
     if (ending === 'close') body.destroy()
   }
@@ -136,11 +138,13 @@ export async function createRig({
   const root = await mkdtemp(join(tmpdir(), 'fills-'))
   const events: string[] = []
   const observer = recorder(events)
-  const blobs = wrap(await createFileBlobStore({ root, observer }))
+  const faults: string[] = []
+  const blobs = guarded(wrap(await createFileBlobStore({ root, observer })), faults)
   const fills = createFills({ blobs, observer, limits: { ...fillLimits, pauseMs: 1, ...limits } })
   onTestFinished(async () => {
     await fills.drain(0)
     await rm(root, { recursive: true, force: true })
+    expect(faults).toEqual([])
   })
   return {
     fills,
@@ -241,6 +245,54 @@ export function withRoomFor(bytes: number | undefined): (blobs: BlobStore) => Bl
       }
     },
   })
+}
+
+/** Takes its time, and notes what a writer's owner may not do. */
+function guarded(blobs: BlobStore, faults: string[]): BlobStore {
+  return {
+    ...blobs,
+    async create(digest, size) {
+      const writer = await blobs.create(digest, size)
+      if (writer === undefined) return undefined
+      const busy = { append: 0, read: 0 }
+      let closed = false
+      const note = (fault: string, wrong: boolean) => wrong && faults.push(fault)
+      const during = async <T>(what: keyof typeof busy, work: () => Promise<T>) => {
+        note(`${what} after close`, closed)
+        busy[what]++
+        await pause(0)
+        return work().finally(() => busy[what]--)
+      }
+      return {
+        append(chunks) {
+          note('two appends at once', busy.append > 0)
+          return during('append', () => writer.append(chunks))
+        },
+        read: (buffer, position) => during('read', () => writer.read(buffer, position)),
+        commit() {
+          note('commit during append', busy.append > 0)
+          return writer.commit()
+        },
+        abort() {
+          note('abort during append', busy.append > 0)
+          return writer.abort()
+        },
+        close() {
+          note('close during use', busy.append + busy.read > 0)
+          note('close twice', closed)
+          closed = true
+          return writer.close()
+        },
+      }
+    },
+  }
+}
+
+/** Bytes in buffers that somebody can still reach. */
+export function heldBuffers(): number {
+  setFlagsFromString('--expose-gc')
+  runInNewContext('gc')()
+  return process.memoryUsage().arrayBuffers
 }
 
 /** Of files and sockets; pipes and the like are the test runner's. */

@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import { describe, expect, it } from 'vitest'
-import { blobOf, createRig, drink, gate, openDescriptors, scripted, until } from './fill-rig.ts'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { blobOf, createRig, drink, gate, heldBuffers, openDescriptors, scripted, until } from './fill-rig.ts'
 
 const MiB = 1024 ** 2
 
@@ -216,6 +216,31 @@ describe('readers of a fill', () => {
     await until(() => script.openBodies === 0)
   })
 
+  it('may leave while the store still reads for them', async () => {
+    const rig = await createRig({ limits: { windowBytes: 64 * 1024 } })
+    const blob = blobOf(MiB)
+    const fill = await rig.begin(scripted(blob.bytes), blob)
+    const body = fill.openBody()
+    expect(await fill.done).toBe(true)
+    const reading = body.read(Buffer.alloc(1000), 0)
+    body.close()
+    expect(await reading).toBe(1000)
+    // that nothing is closed under the read is noted by the rig
+  })
+
+  it('cost no memory once all is stored', async () => {
+    const rig = await createRig()
+    const before = heldBuffers()
+    for (let i = 0; i < 10; i++) {
+      const blob = blobOf(4 * MiB)
+      const fill = await rig.begin(scripted(blob.bytes, [{ chunkBytes: MiB }]), { digest: blob.digest })
+      const body = fill.openBody()
+      onTestFinished(() => body.close())
+      expect(await fill.done).toBe(true)
+    }
+    await until(() => heldBuffers() - before < 8 * MiB)
+  })
+
   it('leave nothing behind after a thousand were opened and closed', async () => {
     const rig = await createRig()
     const before = openDescriptors()
@@ -240,7 +265,7 @@ describe('readers of a fill', () => {
 })
 
 describe('a fill without readers', () => {
-  const orphan = async (limits: object, says: number | undefined = 4 * MiB) => {
+  const orphan = async (limits: object, says: number | undefined) => {
     const rig = await createRig({ limits })
     const blob = blobOf(4 * MiB)
     const script = scripted(blob.bytes, [{ chunkBytes: 65_536, before: () => pause(1) }], { says })
@@ -252,7 +277,7 @@ describe('a fill without readers', () => {
   }
 
   it('goes on within its budget', async () => {
-    const { rig, blob, stored } = await orphan({})
+    const { rig, blob, stored } = await orphan({}, 4 * MiB)
     expect(stored).toBe(true)
     expect(await rig.blobs.stat(blob.digest)).toMatchObject({ size: blob.size })
   })
