@@ -20,20 +20,23 @@ function tokensOf(glob: string): string[] {
 function matches(tokens: readonly string[], name: string): boolean {
   let places = withSkippedStars(tokens, new Set([0]))
   for (const character of name) {
-    const next = new Set<number>()
+    const reached = new Set<number>()
+    const inside = new Set<number>()
     for (const place of places) {
       const token = tokens[place]
       if (token === undefined) continue
-      if (staysAt(token, character)) next.add(place)
-      if (passes(token, character)) next.add(place + 1)
+      if (token === '**/') inside.add(place)
+      else if (staysAt(token, character)) reached.add(place)
+      if (passes(token, character)) reached.add(place + 1)
     }
-    places = withSkippedStars(tokens, next)
+    // once a component has begun, only its slash ends it: then it is no longer to be skipped
+    places = new Set([...withSkippedStars(tokens, reached), ...inside])
   }
   return places.has(tokens.length)
 }
 
 function staysAt(token: string, character: string): boolean {
-  return token === '**' || token === '**/' || (token === '*' && character !== '/')
+  return token === '**' || (token === '*' && character !== '/')
 }
 
 function passes(token: string, character: string): boolean {
