@@ -108,6 +108,26 @@ export function createHotAnswers({ log, metrics, nextId, maxEntries, maxBytes }:
     if (hot.logged !== undefined) writeLine(hot, request, milliseconds(duration))
   }
 
+  function prepare(exchange: Exchange, registry: string, answer: Answer, lease: Lease): HotAnswer {
+    const { kind, story } = exchange
+    const isStale = story.outcome === 'stale-served'
+    const outcome = isStale ? 'stale-served' : 'hit'
+    const isLogged = log.logger.isLevelEnabled(isStale ? 'warn' : 'info')
+    const { body } = answer
+    return {
+      ...answer,
+      text: body !== undefined && body.length < longestText ? body.toString('latin1') : undefined,
+      lease,
+      weight: (body?.length ?? 0) + 1024,
+      level: isStale ? 40 : 30,
+      logged: isLogged ? describeExchange(exchange, answer, outcome) : undefined,
+      requests: metrics.requests(registry, kind, outcome),
+      bytes: metrics.servedBytes('memory'),
+      duration: metrics.duration(kind, outcome),
+      firstByte: metrics.firstByte(kind),
+    }
+  }
+
   return {
     answer(request, response) {
       const table =
@@ -126,30 +146,14 @@ export function createHotAnswers({ log, metrics, nextId, maxEntries, maxBytes }:
     },
 
     remember(exchange, answer, lease) {
-      const { request, method, registry, kind } = exchange
+      const { request, method, registry } = exchange
       // what was authorised by routes that are gone is not for those that come now
       if (registry === undefined || exchange.routes !== routes) return
       if (!plainTarget.test(request.url ?? '') || !isPlain(request.headers)) return
       const table = tables[method]
       const key = keyOf(request)
       forget(table, key)
-      const isStale = exchange.story.outcome === 'stale-served'
-      const outcome = isStale ? 'stale-served' : 'hit'
-      const hot: HotAnswer = {
-        ...answer,
-        text:
-          (answer.body?.length ?? longestText) < longestText ? answer.body?.toString('latin1') : undefined,
-        lease,
-        weight: (answer.body?.length ?? 0) + 1024,
-        level: isStale ? 40 : 30,
-        logged: log.logger.isLevelEnabled(isStale ? 'warn' : 'info')
-          ? describeExchange(exchange, answer, outcome)
-          : undefined,
-        requests: metrics.requests(registry.key, kind, outcome),
-        bytes: metrics.servedBytes('memory'),
-        duration: metrics.duration(kind, outcome),
-        firstByte: metrics.firstByte(kind),
-      }
+      const hot = prepare(exchange, registry.key, answer, lease)
       weight += hot.weight
       table.set(key, hot)
       makeRoom()
