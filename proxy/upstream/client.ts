@@ -4,8 +4,9 @@ import type { UpstreamRoute } from '../routes.ts'
 /** Asks one upstream registry, with its own token, redirects, limits and retry. Nothing of caching. */
 export interface UpstreamClient {
   /**
-   * A yes or a definite no. Throws UpstreamError for trouble. `signal` ends everything, the body included; without a
-   * `firstByteMs` of its own the request has the client's default until the headers are there. Bodies have an idle limit.
+   * A yes or a definite no. Throws UpstreamError for trouble. `signal` ends everything, the body included, with an
+   * UpstreamError too: `timeout` where its reason is one, otherwise `unavailable`. Without a `firstByteMs` of its own the
+   * request has the client's default. Bodies have a limit for standing still and a slowest pace while they are wanted.
    */
   request(request: UpstreamRequest): Promise<UpstreamAnswer>
   /** Forgets pools, tokens and refusals of upstreams that are not among these; open bodies go on. */

@@ -8,6 +8,7 @@ import { createDeadline } from './deadline.ts'
 import { UpstreamError } from './errors.ts'
 import { defaultUpstreamLimits, type UpstreamLimits } from './limits.ts'
 import { type AskUpstream, createOneUpstream } from './one-upstream.ts'
+import { parseProxyUrl } from './proxy-choice.ts'
 import { createHostResolver, type HostResolver } from './resolve-host.ts'
 
 export interface UpstreamClientOptions {
@@ -18,7 +19,7 @@ export interface UpstreamClientOptions {
   readonly version: string
   readonly addressPolicy: AddressPolicy
   readonly limits?: Partial<UpstreamLimits>
-  /** For https; the policy of addresses then sees the proxy's address, since the proxy resolves the names. */
+  /** As in HTTPS_PROXY; the policy of addresses then sees the proxy's address, since the proxy resolves the names. */
   readonly proxyUrl?: string | undefined
   /** As in NO_PROXY. */
   readonly noProxy?: string | undefined
@@ -36,16 +37,16 @@ interface Entry {
   forgotten: boolean
 }
 
-/** Throws when the policy cannot be read. */
+/** Throws when the policy or the proxy's URL cannot be read. */
 export function createUpstreamClient(options: UpstreamClientOptions): UpstreamClient {
-  const { observer, now, version, random = Math.random, rootCertificates, proxyUrl, noProxy } = options
+  const { observer, now, version, random = Math.random, rootCertificates, noProxy } = options
   const limits = { ...defaultUpstreamLimits, ...options.limits }
   const settings: ConnectionSettings = {
     ...limits,
     isPermitted: createAddressCheck(options.addressPolicy),
     resolveHost: options.resolveHost ?? createHostResolver({ now }),
     rootCertificates,
-    proxyUrl,
+    proxyUrl: parseProxyUrl(options.proxyUrl),
     noProxy,
   }
   const keys = new WeakMap<UpstreamRoute, string>()

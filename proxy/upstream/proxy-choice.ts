@@ -33,6 +33,19 @@ export function createProxyChoice(noProxy: string): (url: URL) => boolean {
   }
 }
 
+/**
+ * The value of HTTPS_PROXY as a URL: without a scheme it is http, and empty is none. Throws, without the value, when it
+ * is neither http nor https.
+ */
+export function parseProxyUrl(text: string | undefined): string | undefined {
+  if (text === undefined || text.trim() === '') return undefined
+  const written = text.includes('://') ? text.trim() : `http://${text.trim()}`
+  const url = URL.canParse(written) ? new URL(written) : undefined
+  if (url?.protocol !== 'http:' && url?.protocol !== 'https:')
+    throw new Error('the proxy for https is not an http URL')
+  return url.href
+}
+
 function addRange(ranges: BlockList, address: string, bits: string | undefined): void {
   const width = isIPv4(address) ? 32 : 128
   const prefix = bits !== undefined && /^\d{1,3}$/.test(bits) ? Math.min(width, Number(bits)) : width

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { createProxyChoice } from '../../../proxy/upstream/proxy-choice.ts'
+import { createProxyChoice, parseProxyUrl } from '../../../proxy/upstream/proxy-choice.ts'
 
 it.each([
   ['', 'https://quay.io/', true],
@@ -21,4 +21,19 @@ it.each([
   ['10.0.0.1', 'https://10.0.0.1/', false],
 ])('NO_PROXY=%s sends %s through the proxy: %s', (noProxy, url, proxied) => {
   expect(createProxyChoice(noProxy)(new URL(url))).toBe(proxied)
+})
+
+it.each([
+  [undefined, undefined],
+  [' ', undefined],
+  ['proxy.corp:3128', 'http://proxy.corp:3128/'],
+  ['https://user:word@proxy.corp', 'https://user:word@proxy.corp/'],
+])('reads HTTPS_PROXY=%s as %s', (text, url) => {
+  expect(parseProxyUrl(text)).toBe(url)
+})
+
+it.each(['socks5://canary', 'http://', 'http://canary:x:y'])('refuses %s without repeating it', (text) => {
+  expect(() => parseProxyUrl(text)).toThrow(
+    expect.objectContaining({ message: expect.not.stringContaining('canary') }),
+  )
 })

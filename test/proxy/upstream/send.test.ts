@@ -273,17 +273,31 @@ it('I5: gives a body up, by signal or by destroying it, and closes its connectio
   await expect.poll(() => closed).toBe(3)
 })
 
-it('lets open bodies go on when an upstream is forgotten, and closes its connections after', async () => {
-  const registry = await startDouble((_request, response) => {
-    response.writeHead(200)
-    response.write('hello')
-    setTimeout(() => response.end('world'), 300)
+it('I8: a request given up while it waited for a connection is never sent', async () => {
+  const registry = await startDouble((_request, response) => void setTimeout(() => reply(response, 200), 200))
+  const client = startClient({ limits: { connections: 1 } })
+  const first = ask(client, upstreamAt(registry.url))
+  await expect(ask(client, upstreamAt(registry.url), { firstByteMs: 50 })).rejects.toMatchObject({
+    kind: 'timeout',
+  })
+  await first
+  await ask(client, upstreamAt(registry.url))
+  expect(registry.requests).toHaveLength(2)
+})
+
+it('I5: lets open bodies go on when an upstream is forgotten, and closes its connections after', async () => {
+  let closed = 0
+  const registry = await startRaw((socket) => {
+    socket.on('close', () => closed++)
+    socket.write('HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello')
+    setTimeout(() => socket.write('world'), 200)
   })
   const client = startClient()
   const body = await open(client, registry.url)
   client.retain([])
   expect(await drain(body)).toEqual({ bytes: 10, error: undefined })
-  await open(client, registry.url).then(drain)
+  await expect.poll(() => closed, { timeout: 1_000 }).toBe(1)
+  expect(await drain(await open(client, registry.url))).toMatchObject({ bytes: 10 })
   expect(registry.connections()).toBe(2)
 })
 
