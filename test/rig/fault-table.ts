@@ -25,7 +25,7 @@ export async function listTests(): Promise<ListedTest[]> {
 
 /** The tests whose title has the row's number as a word of its own. */
 export function testsOf({ id }: Row, tests: readonly ListedTest[]): readonly ListedTest[] {
-  const word = new RegExp(`(?<![\\w-])${id}(?![\\w-])`)
+  const word = new RegExp(`(?<![\\w%-])${id}(?![\\w-])`)
   return tests.filter(({ name }) => word.test(name))
 }
 
@@ -42,9 +42,7 @@ export function allRows(): Row[] {
 /** The table as it is committed: one line for each row and its tests. */
 export function formatTable(tests: readonly ListedTest[]): string {
   const parts = Object.entries(rows).map(([section, list]) => {
-    const lines = list.map(
-      (row) => `| ${row.id} | ${cell(row.what)} | ${testsOf(row, tests).map(link).join('<br>')} |`,
-    )
+    const lines = list.map((row) => `| ${row.id} | ${cell(row.what)} | ${links(testsOf(row, tests))} |`)
     return [
       `## ${section[0]?.toUpperCase()}${section.slice(1)}`,
       '',
@@ -65,6 +63,16 @@ export function formatTable(tests: readonly ListedTest[]): string {
 
 export async function committedTable(): Promise<string | undefined> {
   return readFile(tablePath, 'utf8').catch(() => undefined)
+}
+
+/** The first of each file and how many more there are: a table of fifty inputs is one line. */
+function links(tests: readonly ListedTest[]): string {
+  const files = [...new Set(tests.map(({ file }) => file))].sort()
+  const lines = files.map((file) => {
+    const [first, ...more] = tests.filter((test) => test.file === file)
+    return more.length === 0 ? link(first!) : `${link(first!)} and ${more.length} more`
+  })
+  return lines.join('<br>')
 }
 
 function link({ name, file }: ListedTest): string {

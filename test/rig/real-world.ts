@@ -1,4 +1,5 @@
 import { isDigest } from '../../proxy/oci/digest.ts'
+import type { CertificateAuthority } from './certificates.ts'
 import { emptyReply, refuse, repositoryOf, sendBlob } from './distribution-api.ts'
 import { createFakeUpstream, type FakeUpstream, fault } from './fake-upstream.ts'
 import { type Fault, type SeenRequest, setBody } from './fault.ts'
@@ -18,8 +19,8 @@ interface Traits {
   readonly token:
     | { readonly on: 'own-host' | 'other-host'; readonly path: string; readonly service: string }
     | undefined
-  /** The token service's answer to who may not pull: a token without access, or a refusal. */
-  readonly exchangeRefusal?: number
+  /** The token service's answer to who may not pull; a token without access where unset. */
+  readonly exchangeRefusal?: { readonly status: number; readonly of: 'anonymous' | 'everybody' }
   /** False: nothing is public. */
   readonly anonymous: boolean
   readonly blobs: {
@@ -60,7 +61,7 @@ const registries = {
     // its own token endpoint for Docker Hub's service, and an error in the challenge; nothing without a login
     sources: ['https://github.com/docker/hub-feedback/issues/2530', 'https://docs.docker.com/dhi/'],
     token: { on: 'own-host', path: '/token', service: 'registry.docker.io' },
-    exchangeRefusal: 401,
+    exchangeRefusal: { status: 401, of: 'anonymous' },
     anonymous: false,
     blobs: {
       status: 307,
@@ -100,7 +101,7 @@ const registries = {
       'https://github.com/scarf-sh/gateway/pull/35', // pkg-containers.githubusercontent.com
     ],
     token: { on: 'own-host', path: '/token', service: 'ghcr.io' },
-    exchangeRefusal: 403,
+    exchangeRefusal: { status: 403, of: 'everybody' },
     anonymous: true,
     blobs: {
       status: 307,
@@ -131,13 +132,22 @@ export async function createDouble(
   {
     login,
     isPublic,
-  }: { login?: { username: string; password: string }; isPublic?: (repository: string) => boolean } = {},
+    authority,
+  }: {
+    login?: { username: string; password: string }
+    isPublic?: (repository: string) => boolean
+    /** With TLS, as they are; a token service on another host is only asked over https. */
+    authority?: CertificateAuthority
+  } = {},
 ): Promise<Double> {
   const traits: Traits = registries[name]
-  const registry = await createFakeUpstream({ referrersApi: traits.referrersApi })
-  const cdn = await createFakeUpstream({ host: '127.0.0.3' })
-  const tokens =
-    traits.token?.on === 'other-host' ? await createFakeUpstream({ host: '127.0.0.2' }) : undefined
+  const server = async (host: string, referrersApi = true): Promise<FakeUpstream> => {
+    const tls = await authority?.issue({ hosts: [host] })
+    return createFakeUpstream({ host, referrersApi, ...(tls && { tls }) })
+  }
+  const registry = await server('127.0.0.1', traits.referrersApi)
+  const cdn = await server('127.0.0.3')
+  const tokens = traits.token?.on === 'other-host' ? await server('127.0.0.2') : undefined
 
   if (traits.token) {
     const { path, service } = traits.token
@@ -150,8 +160,10 @@ export async function createDouble(
       if (request.method !== 'GET') return refuse(emptyReply(), 405, 'UNSUPPORTED')
       const [, repository = ''] = /^repository:(.+):pull$/.exec(request.query.get('scope') ?? '') ?? []
       const account = request.headers['authorization'] === undefined ? undefined : login?.username
-      if (traits.exchangeRefusal !== undefined && repository !== '' && !mayPull(account, repository)) {
-        return refuse(emptyReply(), traits.exchangeRefusal, 'DENIED')
+      const refusal = traits.exchangeRefusal
+      const refuses = refusal?.of === 'everybody' || account === undefined
+      if (refusal && refuses && repository !== '' && !mayPull(account, repository)) {
+        return refuse(emptyReply(), refusal.status, 'DENIED')
       }
       return registry.answerToken(request)
     }

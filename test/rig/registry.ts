@@ -22,7 +22,7 @@ export interface RegistryOptions {
 /** A real registry with an empty, temporary store. */
 export interface Registry {
   readonly url: string
-  /** As in an image's name: `127.0.0.1:41234`. */
+  /** As in an image's name: `127.0.0.1:41234`, with tokens `localhost:41234`. */
   readonly host: string
   readonly pid: number
   readonly username: string | undefined
@@ -88,9 +88,11 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Regi
   }
   await start()
 
+  // a plain realm is taken from the upstream's own host alone, so with tokens both go by the same name
+  const host = tokens ? address.replace(/^127\.0\.0\.1:/, 'localhost:') : address
   return {
-    url: `${tls ? 'https' : 'http'}://${address}`,
-    host: address,
+    url: `${tls ? 'https' : 'http'}://${host}`,
+    host,
     get pid() {
       return running.pid
     },

@@ -7,7 +7,7 @@ import type { KeyPair } from './certificates.ts'
 /** A token service for distribution: signs what a right user asks for, with its certificate in the token. */
 export interface TokenServer {
   readonly realm: string
-  /** The realm's host and port: another host than the registry's, so it has to be permitted. */
+  /** The realm's host and port, for `tokenServiceHosts`: another port is another host here. */
   readonly host: string
   readonly service: string
   readonly issuer: string
