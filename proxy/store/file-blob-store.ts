@@ -11,7 +11,15 @@ import { bytesOnDisk, createDiskBudget, type DiskBudget, folderBytes } from './d
 import { createDurability, hasCode, makeRoot } from './durability.ts'
 import { createFileBlobWriter } from './file-blob-writer.ts'
 import { createKeyedLock } from './keyed-lock.ts'
-import { type Leftover, listBlobFiles, listLeftovers, makeEmpty, present } from './stored-files.ts'
+import {
+  digestAt,
+  type Leftover,
+  listBlobFiles,
+  listLeftovers,
+  makeEmpty,
+  present,
+  takeInventory,
+} from './stored-files.ts'
 
 export interface FileBlobStore extends BlobStore {
   /** Spool files, of running fills too: only their age tells. */
@@ -73,14 +81,15 @@ export async function createFileBlobStore({
   /** The last use outlives a restart as far as the file system keeps times of access; else it is the time of writing. */
   async function takeStock(): Promise<void> {
     const found: { digest: Digest; bytes: number; usedAt: number }[] = []
-    for await (const { digest, stats } of listBlobFiles(root, () => budget.charge(folderBytes))) {
-      const usedAt = Math.max(stats.atimeMs, stats.mtimeMs)
-      found.push({ digest, bytes: bytesOnDisk(stats.size), usedAt })
+    for (const { path, stats } of takeInventory(root)) {
+      const digest = digestAt(path)
+      const bytes = stats.isDirectory() ? folderBytes : bytesOnDisk(stats.size)
+      budget.charge(bytes)
+      if (digest) found.push({ digest, bytes, usedAt: Math.max(stats.atimeMs, stats.mtimeMs) })
     }
     found.sort((a, b) => a.usedAt - b.usedAt)
     for (const { digest, bytes } of found) {
       ledger?.add(digest, bytes)
-      budget.charge(bytes)
       changeStored(bytes)
     }
     budget.evictWith({ evictable: () => ledger?.evictable() ?? 0, evictOne })

@@ -12,7 +12,7 @@ import {
 } from './document-store.ts'
 import { asNoRoom, createDurability, hasCode, makeRoot, syncFolder } from './durability.ts'
 import { createKeyedLock } from './keyed-lock.ts'
-import { type Leftover, listLeftovers, makeEmpty, present } from './stored-files.ts'
+import { type Leftover, listLeftovers, makeEmpty, present, takeInventory } from './stored-files.ts'
 
 export interface FileDocumentStore extends DocumentStore {
   /** Temporary files, of puts under way too: only their age tells. */
@@ -39,12 +39,9 @@ export async function createFileDocumentStore({
   const locked = createKeyedLock()
 
   if (owner) await makeEmpty(temporary)
-  if (budget.limited) await takeStock()
-
-  async function takeStock(): Promise<void> {
-    for await (const path of walk(root, '', () => budget.charge(folderBytes))) {
-      const stats = await present(stat(join(root, path)))
-      if (stats) budget.charge(bytesOnDisk(stats.size))
+  if (budget.limited) {
+    for (const { stats } of takeInventory(root)) {
+      budget.charge(stats.isDirectory() ? folderBytes : bytesOnDisk(stats.size))
     }
   }
 
@@ -126,14 +123,13 @@ export async function createFileDocumentStore({
 }
 
 /** Paths of the files below, depth first: what it holds at a time is one open folder for each level. */
-async function* walk(root: string, prefix: string, folderSeen?: () => void): AsyncGenerator<string> {
+async function* walk(root: string, prefix: string): AsyncGenerator<string> {
   const folder = await present(opendir(join(root, prefix), { bufferSize: 256 }))
   if (!folder) return
-  folderSeen?.()
   for await (const entry of folder) {
     if (entry.name.startsWith('.')) continue
     const path = `${prefix}${entry.name}`
-    if (entry.isDirectory()) yield* walk(root, `${path}/`, folderSeen)
+    if (entry.isDirectory()) yield* walk(root, `${path}/`)
     else yield path
   }
 }

@@ -1,4 +1,4 @@
-import type { Dir, Stats } from 'node:fs'
+import { type Dir, lstatSync, readdirSync, type Stats } from 'node:fs'
 import { lstat, mkdir, opendir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Digest, isDigest } from '../oci/digest.ts'
@@ -17,18 +17,38 @@ export interface Leftover {
 }
 
 /** Every blob below the folder; what is no blob by its name is passed over. */
-export async function* listBlobFiles(root: string, folderSeen?: () => void): AsyncGenerator<StoredFile> {
+export async function* listBlobFiles(root: string): AsyncGenerator<StoredFile> {
   for (const algorithm of ['sha256', 'sha512']) {
     for await (const fan of names(join(root, algorithm))) {
-      folderSeen?.()
       const folder = join(root, algorithm, fan)
       for await (const hex of names(folder)) {
-        const digest = `${algorithm}:${hex}`
-        const stats =
-          isDigest(digest) && hex.startsWith(fan) ? await present(lstat(join(folder, hex))) : undefined
-        if (stats?.isFile()) yield { digest: digest as Digest, stats }
+        const digest = digestAt(`${algorithm}/${fan}/${hex}`)
+        const stats = digest && (await present(lstat(join(folder, hex))))
+        if (digest && stats?.isFile()) yield { digest, stats }
       }
     }
+  }
+}
+
+/** Undefined for a path at which no blob is kept. */
+export function digestAt(path: string): Digest | undefined {
+  const [algorithm, fan = '', hex = '', ...more] = path.split('/')
+  const digest = `${algorithm}:${hex}`
+  return isDigest(digest) && hex.startsWith(fan) && more.length === 0 ? digest : undefined
+}
+
+/**
+ * Everything below the folder but what begins with a dot, with its path in it. For a start, when nobody waits: it is many
+ * times faster than to ask for each file in turn, 100,000 in about a second.
+ */
+export function* takeInventory(root: string, prefix = ''): Generator<{ path: string; stats: Stats }> {
+  for (const name of readdirSync(join(root, prefix))) {
+    if (name.startsWith('.')) continue
+    const path = `${prefix}${name}`
+    const stats = lstatSync(join(root, path), { throwIfNoEntry: false })
+    if (!stats) continue
+    yield { path, stats }
+    if (stats.isDirectory()) yield* takeInventory(root, `${path}/`)
   }
 }
 

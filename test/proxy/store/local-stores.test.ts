@@ -7,7 +7,7 @@ import { openLocalStores, openLocalStoresToRead } from '../../../proxy/store/loc
 import { rebuildIndex } from '../../../proxy/store/rebuild-index.ts'
 import { putBlob, readBlob } from '../../contracts/blobs.ts'
 import { putImage, putLink, putTag, tagOf } from './sample-image.ts'
-import { noObserver as observer, temporaryFolder } from './temporary-folder.ts'
+import { blocksBelow, noObserver as observer, temporaryFolder } from './temporary-folder.ts'
 
 describe('the stores of one machine', () => {
   it('are all there after a restart', async () => {
@@ -83,6 +83,20 @@ describe('the stores of one machine', () => {
     expect(await stores.blobs.stat(digestOf(blobs[7]!))).toBeDefined()
     expect((await stores.documents.get('k7'))?.body).toHaveLength(500_000)
   })
+})
+
+it('the stores never take more of the disk than they may, all together', async () => {
+  const folder = await temporaryFolder()
+  const maxBytes = 16 * 1024 * 1024
+  const stores = await openLocalStores({ folder, maxBytes, observer })
+  onTestFinished(() => stores.close())
+  let most = 0
+  for (let n = 0; n < 40; n += 1) {
+    await Promise.all(['a', 'b', 'c'].map((name) => putImage(stores, `${name}${n}/x`, 400_000 + n)))
+    most = Math.max(most, await blocksBelow(folder))
+  }
+  expect(most).toBeLessThanOrEqual(maxBytes)
+  expect(most).toBeGreaterThan(maxBytes / 2)
 })
 
 describe('rebuilding the index', () => {

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
@@ -11,3 +11,13 @@ export async function temporaryFolder(): Promise<string> {
 }
 
 export const noObserver = { spoolBytes: () => {}, storedBytes: () => {}, evicted: () => {} }
+
+/** Bytes in use below the folder, as `du` counts them. */
+export async function blocksBelow(folder: string): Promise<number> {
+  let bytes = 0
+  for (const name of await readdir(folder, { recursive: true })) {
+    const stats = await stat(join(folder, name)).catch(() => undefined)
+    bytes += stats ? stats.blocks * 512 : 0
+  }
+  return bytes
+}
