@@ -29,7 +29,7 @@ await tier('real parts', async () => {
   const missing = await ensureParts((line) => console.log(line))
   const names = missing.map(({ name, reason }) => `${name}: ${reason}`)
   for (const name of names) console.log(`LEFT OUT: tests that need ${name}`)
-  return process.env['CI'] ? tallyOf([], names) : tallyOf(['real parts'], [])
+  return process.env.CI ? tallyOf([], names) : tallyOf(['real parts'], [])
 })
 if (!long) {
   await tier('types', () => program('types', ['node_modules/typescript/bin/tsc', '--noEmit']))

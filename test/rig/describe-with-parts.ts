@@ -13,7 +13,7 @@ export function describeWithParts(names: readonly PartName[], title: string, bod
   }
   const reasons = missing.map(({ name, reason }) => `${name}: ${reason}`).join('; ')
   describe.skip(`${title} (left out, ${reasons})`, body)
-  it.skipIf(!process.env['CI'])(`${title} has what it needs`, () => {
+  it.skipIf(!process.env.CI)(`${title} has what it needs`, () => {
     throw new Error(reasons)
   })
 }

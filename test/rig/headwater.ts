@@ -153,7 +153,7 @@ function jsonLines(text: string): Readonly<Record<string, unknown>>[] {
 
 /** Output of all processes of a run goes into one folder, where the run looks for secrets in it. */
 function keepOutput(text: string): void {
-  const folder = process.env['HEADWATER_TEST_OUTPUT']
+  const folder = process.env.HEADWATER_TEST_OUTPUT
   if (folder) {
     mkdirSync(folder, { recursive: true })
     appendFileSync(join(folder, `headwater-${process.pid}.log`), text)

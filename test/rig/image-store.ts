@@ -47,7 +47,7 @@ export function registryStore(registry: Registry): ImageStore {
       const digest = sourceDigest(blob, algorithm)
       const authorization = await authorize(registry, repository)
       const place = await send(registry, 'POST', `/v2/${repository}/blobs/uploads/`, { authorization })
-      const url = new URL(must(place, 202).headers['location'] ?? '', registry.url)
+      const url = new URL(must(place, 202).headers.location ?? '', registry.url)
       url.searchParams.set('digest', digest)
       const type = 'application/octet-stream'
       must(await send(registry, 'PUT', url.pathname + url.search, { authorization, body: blob, type }), 201)

@@ -38,7 +38,7 @@ export type PartName = keyof typeof origins
 export const partNames = Object.keys(origins) as readonly PartName[]
 
 /** Where Go programs are kept between checkouts: outside of them, so that a fresh clone finds them. */
-const cache = join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'headwater')
+const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'headwater')
 const goBin = join(cache, 'go-bin')
 
 /** The path of a program; undefined where the machine does not have it. Installs nothing. */
@@ -167,7 +167,7 @@ async function withLock<T>(path: string, work: () => Promise<T>): Promise<T> {
 }
 
 function onPath(name: string): string | undefined {
-  const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin', '/usr/local/go/bin']
+  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin', '/usr/local/go/bin']
   return folders.map((folder) => executable(join(folder, name))).find((path) => path !== undefined)
 }
 

@@ -29,7 +29,7 @@ it.each(realRegistries)(
       const exchange = await fetch(`${realm}?service=${service}&scope=repository:library/a:pull`, {
         headers: { authorization },
       })
-      headers['authorization'] = `Bearer ${((await exchange.json()) as { token: string }).token}`
+      headers.authorization = `Bearer ${((await exchange.json()) as { token: string }).token}`
     }
     const head = await fetch(`${registry.url}/v2/library/a/manifests/latest`, { method: 'HEAD', headers })
     expect([head.status, head.headers.get('docker-content-digest')]).toEqual([

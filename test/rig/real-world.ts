@@ -159,7 +159,7 @@ export async function createDouble(
     const exchange = (request: SeenRequest): Reply => {
       if (request.method !== 'GET') return refuse(emptyReply(), 405, 'UNSUPPORTED')
       const [, repository = ''] = /^repository:(.+):pull$/.exec(request.query.get('scope') ?? '') ?? []
-      const account = request.headers['authorization'] === undefined ? undefined : login?.username
+      const account = request.headers.authorization === undefined ? undefined : login?.username
       const refusal = traits.exchangeRefusal
       const refuses = refusal?.of === 'everybody' || account === undefined
       if (refusal && refuses && repository !== '' && !mayPull(account, repository)) {
@@ -199,7 +199,7 @@ function redirectToCdn({ blobs }: Traits, cdn: FakeUpstream): Fault {
 
 function serveFromCdn(request: SeenRequest, registry: FakeUpstream, { blobs }: Traits): Reply {
   const reply = emptyReply()
-  if (request.headers['authorization'] !== undefined) return refuse(reply, 400, 'InvalidArgument')
+  if (request.headers.authorization !== undefined) return refuse(reply, 400, 'InvalidArgument')
   if (request.method === 'HEAD' && blobs.headRefused) return refuse(reply, 403, 'AuthenticationFailed')
   const digest = decodeURIComponent(request.url).match(/sha(?:256|512):[a-f0-9]+/)?.[0]
   const repository = registry.content.repository(request.query.get('of') ?? '')
@@ -220,6 +220,6 @@ function opaquePages(registry: FakeUpstream): Fault {
     setBody(reply, JSON.stringify({ name, tags }))
     const next = Buffer.from(tags.at(-1) ?? '').toString('base64url')
     const more = tags.length > 0 && tags.length < rest.length
-    reply.headers['link'] = more ? `<${path}?next_page=${next}&n=${pageSize}>; rel="next"` : undefined
+    reply.headers.link = more ? `<${path}?next_page=${next}&n=${pageSize}>; rel="next"` : undefined
   }
 }

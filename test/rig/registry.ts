@@ -84,7 +84,7 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Regi
       env: { OTEL_TRACES_EXPORTER: 'none' },
       ready: /listening on (?<address>127\.[\d.]+:\d+)/,
     })
-    address = running.ready.groups?.['address'] ?? address
+    address = running.ready.groups?.address ?? address
   }
   await start()
 
