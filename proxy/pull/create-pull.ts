@@ -60,7 +60,8 @@ export function createPull(parts: PullParts): PullPath {
 
   const shared = { catalog, content, questions, admission, commits, uses, now, monotonicNow }
   const manifests = createDigestManifests(shared)
-  const tags = createTagManifests({ ...shared, manifests, health, tagBackoff: createBackoff(monotonicNow) })
+  const checks = { health, tagBackoff: createBackoff(monotonicNow) }
+  const tags = createTagManifests({ ...shared, ...checks, manifests })
 
   return {
     manifest: (request) => {
@@ -69,7 +70,7 @@ export function createPull(parts: PullParts): PullPath {
     },
     ...createBlobs({ ...shared, fills, sources: createBlobSources(client) }),
     ...createTagLists(shared),
-    ...createReferrers(shared),
+    ...createReferrers({ ...shared, ...checks }),
     flush: () => uses.flush(),
     async drain(ms) {
       await fills.drain(ms)

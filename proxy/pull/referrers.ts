@@ -4,17 +4,21 @@ import type { Eligible } from '../route-table.ts'
 import type { TagKey, Walk } from '../store/index-store.ts'
 import { UpstreamError } from '../upstream/errors.ts'
 import type { Admission } from './admission.ts'
+import type { Backoff } from './backoff.ts'
 import type { Catalog, TagRecord } from './catalog.ts'
 import type { Commits } from './commits.ts'
 import type { Content } from './content.ts'
 import { freshness } from './freshness.ts'
+import type { Health } from './health.ts'
 import { eligibleOf, linkKeyOf, tell } from './manifests.ts'
 import type { ListAnswer, Outcome, Pull, PullRequest } from './pull.ts'
 import { isNo, type No, type Questions } from './questions.ts'
 import { createSingleFlight, keyOf } from './single-flight.ts'
 import { nextPage } from './tag-lists.ts'
+import { revalidationMs, unconfirmed } from './tags.ts'
 import { refusalOf, toOciError } from './trouble.ts'
 import { coldWalkMs, describe, note } from './walk.ts'
+import { within } from './within.ts'
 
 export interface ReferrersParts {
   readonly catalog: Catalog
@@ -22,13 +26,31 @@ export interface ReferrersParts {
   readonly questions: Questions
   readonly admission: Admission
   readonly commits: Commits
+  readonly health: Health
+  /** Of single tags and lists of referrers. On the monotonic clock. */
+  readonly tagBackoff: Backoff
   readonly now: () => number
   readonly monotonicNow: () => number
+}
+
+/** An upstream, with what is cached of its list. */
+interface ReferrersPlace extends Eligible {
+  readonly key: TagKey
+  readonly record: TagRecord | undefined
+}
+
+interface Answers {
+  /** The first that knows a referrer. */
+  readonly answered: { readonly place: ReferrersPlace; readonly body: Buffer } | undefined
+  /** Those that have the list, with nothing in it. */
+  readonly empty: readonly ReferrersPlace[]
+  readonly troubles: readonly UpstreamError[]
 }
 
 type ReferrersRequest = Parameters<Pull['referrers']>[0]
 
 const maxPages = 20
+const gone = 'upstream no longer lists these referrers; serving cached content'
 const emptyIndex = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: indexMediaType, manifests: [] }))
 
 /**
@@ -36,40 +58,63 @@ const emptyIndex = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: ind
  * subject first, each by its API or else by the tag schema; cached as a tag is. Empty only when all of them said so.
  */
 export function createReferrers(parts: ReferrersParts): Pick<Pull, 'referrers'> {
-  const { catalog, content, questions, admission, commits, now, monotonicNow } = parts
+  const { catalog, content, questions, admission, commits, health, tagBackoff, now, monotonicNow } = parts
   const fetches = createSingleFlight<Buffer | No>()
 
   async function referrers(request: ReferrersRequest): Promise<ListAnswer> {
-    const { subject, story } = request
-    const places = await placesOf(request, subject)
-    const cached = places.find(({ record }) => record !== undefined)
-    if (
-      cached?.record &&
-      freshness(cached.upstream.revalidation, cached.record.entry.checkedAt, now()) === 'fresh'
-    ) {
-      const body = await content.bytes(cached.record.entry.digest, cached.record.entry.size)
-      if (body) return tellAndAnswer(request, cached, body, 'hit')
+    const places = await placesOf(request, request.subject)
+    for (const place of places) {
+      const { digest, size } = place.record?.entry ?? {}
+      const body = digest && size !== undefined && (await content.bytes(digest, size))
+      if (place.record && body) return fromCache(request, places, place, place.record, body)
     }
-    const { answered, troubles } = await ask(places, request)
-    if (answered) {
-      keep(answered.place, request, answered.body)
-      return tellAndAnswer(request, answered.place, answered.body, cached ? 'revalidated' : 'miss')
-    }
-    if (troubles.length === 0) {
-      keep(places[0]!, request, emptyIndex)
-      return tellAndAnswer(request, places[0]!, emptyIndex, 'miss')
-    }
-    const stale =
-      cached?.record && (await content.bytes(cached.record.entry.digest, cached.record.entry.size))
-    if (!cached || !stale) throw toOciError(troubles)
-    tell(story, cached, 'stale-served')
-    return answerOf(request, stale, 'upstream could not be asked; serving cached content')
+    const { answered, troubles } = await ask(places, request, coldWalkMs)
+    if (answered) return keep(request, answered.place, answered.body, 'miss')
+    if (troubles.length > 0) throw toOciError(troubles)
+    return keep(request, places[0]!, emptyIndex, 'miss')
   }
 
-  async function placesOf(
-    request: PullRequest,
-    subject: Digest,
-  ): Promise<(Eligible & { key: TagKey; record: TagRecord | undefined })[]> {
+  /** As it is while fresh, and whatever a check comes to when it is not. */
+  async function fromCache(
+    request: ReferrersRequest,
+    places: readonly ReferrersPlace[],
+    cached: ReferrersPlace,
+    { entry }: TagRecord,
+    body: Buffer,
+  ): Promise<ListAnswer> {
+    const { upstream, repository, key } = cached
+    const stale = (warning: string) => {
+      tell(request.story, cached, 'stale-served')
+      return answerOf(request, body, warning)
+    }
+    if (freshness(upstream.revalidation, entry.checkedAt, now()) === 'fresh') {
+      tell(request.story, cached, 'hit')
+      return answerOf(request, body)
+    }
+    const name = keyOf(upstream.id, repository, key.tag)
+    const isRefused = refusalOf(upstream) !== undefined
+    if (isRefused || health.revalidateAt(upstream) > 0 || tagBackoff.until(name) > 0)
+      return stale(unconfirmed)
+
+    const asked = await within<Answers | undefined>(
+      revalidationMs,
+      ask(places, request, revalidationMs),
+      () => undefined,
+    )
+    const { answered, empty = [], troubles = [] } = asked ?? {}
+    if (answered) {
+      tagBackoff.succeeded(name)
+      return keep(request, answered.place, answered.body, 'revalidated')
+    }
+    if (asked && troubles.length === 0 && (empty.includes(cached) || manifestsOf(body).length === 0)) {
+      tagBackoff.succeeded(name)
+      return keep(request, cached, emptyIndex, 'revalidated')
+    }
+    tagBackoff.failed(name)
+    return stale(asked && troubles.length === 0 ? gone : unconfirmed)
+  }
+
+  async function placesOf(request: PullRequest, subject: Digest): Promise<ReferrersPlace[]> {
     const own: Walk = { registry: request.registry.key, ns: request.ns }
     const ranked = await Promise.all(
       eligibleOf(request).map(async (place) => {
@@ -85,14 +130,22 @@ export function createReferrers(parts: ReferrersParts): Pick<Pull, 'referrers'> 
     return ranked.sort((a, b) => a.rank - b.rank)
   }
 
-  /** The first that knows a referrer. A registry answers with an empty list for what it does not have: that goes on. */
-  async function ask(places: readonly Eligible[], { subject, story }: ReferrersRequest) {
+  /** Ends at the first that knows a referrer. A registry answers with an empty list for what it does not have: that goes on. */
+  async function ask(
+    places: readonly ReferrersPlace[],
+    { subject, story }: ReferrersRequest,
+    ms: number,
+  ): Promise<Answers> {
+    const empty: ReferrersPlace[] = []
     const troubles: UpstreamError[] = []
-    const endsAt = monotonicNow() + coldWalkMs
+    const endsAt = monotonicNow() + ms
     for (const place of places) {
       try {
         const body = await fetch(place, subject, Math.max(1, Math.ceil(endsAt - monotonicNow())))
-        if (!isNo(body) && manifestsOf(body).length > 0) return { answered: { place, body }, troubles }
+        if (!isNo(body) && manifestsOf(body).length > 0) {
+          return { answered: { place, body }, empty, troubles }
+        }
+        if (!isNo(body)) empty.push(place)
         note(story, place, isNo(body) ? String(body.no) : 'no referrers')
       } catch (error) {
         if (!(error instanceof UpstreamError)) throw error
@@ -100,7 +153,7 @@ export function createReferrers(parts: ReferrersParts): Pick<Pull, 'referrers'> 
         troubles.push(error)
       }
     }
-    return { answered: undefined, troubles }
+    return { answered: undefined, empty, troubles }
   }
 
   function fetch(place: Eligible, subject: Digest, ms: number): Promise<Buffer | No> {
@@ -140,7 +193,7 @@ export function createReferrers(parts: ReferrersParts): Pick<Pull, 'referrers'> 
     return essenceOf(found.mediaType) === indexMediaType ? found.bytes : { no: 404 }
   }
 
-  function keep(place: Eligible, request: ReferrersRequest, body: Buffer): void {
+  function keep(request: ReferrersRequest, place: Eligible, body: Buffer, outcome: Outcome): ListAnswer {
     const digest = digestOf(body)
     content.keep(digest, body)
     commits.add('referrers', () => content.store(digest, body))
@@ -148,14 +201,6 @@ export function createReferrers(parts: ReferrersParts): Pick<Pull, 'referrers'> 
     admission.tag(keyFor(place, request.subject), { digest, mediaType: indexMediaType, size: body.length }, [
       own,
     ])
-  }
-
-  function tellAndAnswer(
-    request: ReferrersRequest,
-    place: Eligible,
-    body: Buffer,
-    outcome: Outcome,
-  ): ListAnswer {
     tell(request.story, place, outcome)
     return answerOf(request, body)
   }

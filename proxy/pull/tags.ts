@@ -21,9 +21,10 @@ import { type FetchedManifest, isNo, type ManifestHead, type No } from './questi
 import { createSingleFlight, keyOf } from './single-flight.ts'
 import { refusalOf, toOciError } from './trouble.ts'
 import { describe, note, walk } from './walk.ts'
+import { within } from './within.ts'
 
 /** What a revalidation may take in all; a cached answer then goes out whatever is still under way. */
-const revalidationMs = 2_500
+export const revalidationMs = 2_500
 
 export interface TagParts extends ManifestParts {
   readonly manifests: DigestManifests
@@ -308,7 +309,7 @@ export function createTagManifests(parts: TagParts): {
   return { byTag }
 }
 
-const unconfirmed = 'upstream could not be asked; serving cached content'
+export const unconfirmed = 'upstream could not be asked; serving cached content'
 const gone = 'upstream no longer has this tag; serving cached content'
 
 function orUnknown(answer: ManifestAnswer | No): ManifestAnswer {
@@ -323,19 +324,5 @@ class TagGone extends Error {
   constructor(status: number) {
     super('the upstream no longer has the tag')
     this.status = status
-  }
-}
-
-/** The promise's result, or the other one when it takes longer; it then goes on unwatched. */
-async function within<T>(ms: number, promise: Promise<T>, late: () => T): Promise<T> {
-  promise.catch(() => {})
-  let timer: NodeJS.Timeout | undefined
-  const timeout = new Promise<T>((resolve) => {
-    timer = setTimeout(() => resolve(late()), ms)
-  })
-  try {
-    return await Promise.race([promise, timeout])
-  } finally {
-    clearTimeout(timer)
   }
 }

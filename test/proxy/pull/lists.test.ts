@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createFakeUpstream, type FakeUpstream, fault } from '../../rig/fake-upstream.ts'
+import type { Fault } from '../../rig/fault.ts'
 import { contentStore } from '../../rig/image-store.ts'
 import { pushArtifact, pushImage } from '../../rig/images.ts'
 import { createPullRig, type PullRig } from '../../rig/pull-rig.ts'
@@ -169,6 +170,51 @@ describe('referrers', () => {
     const stale = await rig.referrers('app', subject.manifest.digest)
     expect(stale.manifests).toHaveLength(2)
     expect(stale.warning).toMatch(/cached/)
+  })
+
+  it.each<[string, Fault]>([
+    ['U3: never answers', fault.hang()],
+    ['U4: answers 500', fault.status(500)],
+    ['U22: answers 401', fault.status(401)],
+    ['U26: answers 403', fault.status(403)],
+    ['U28: answers 404', fault.status(404)],
+    ['U29: answers 429', fault.tooManyRequests('7')],
+    ['U20: answers with a web page', fault.body('<html>', 'text/html')],
+  ])('are served from the cache while their upstream %s, soon, and then unasked', async (_name, outage) => {
+    const { subject } = await pushArtifact(contentStore(second.content), 'app', {
+      tag: 'v1',
+      byTagSchema: false,
+    })
+    await rig.manifest('app', 'v1')
+    await rig.referrers('app', subject.manifest.digest)
+    rig.advance(61)
+    second.always('*', /./, outage)
+    const startedAt = performance.now()
+    const stale = await rig.referrers('app', subject.manifest.digest)
+    expect(performance.now() - startedAt).toBeLessThan(3_000)
+    expect(stale.manifests).toHaveLength(2)
+    expect(stale.warning).toMatch(/cached/)
+    expect(stale.story).toMatchObject({ outcome: 'stale-served', upstream: 'default/second' })
+
+    const asked = second.requests().length
+    expect((await rig.referrers('app', subject.manifest.digest)).warning).toMatch(/cached/)
+    expect(second.requests()).toHaveLength(asked)
+
+    await second.heal()
+    rig.advance(61)
+    expect((await rig.referrers('app', subject.manifest.digest)).story.outcome).toBe('revalidated')
+  })
+
+  it('are none any more when their upstream lists none', async () => {
+    const { subject, referrers } = await pushArtifact(contentStore(second.content), 'app', {
+      tag: 'v1',
+      byTagSchema: false,
+    })
+    await rig.referrers('app', subject.manifest.digest)
+    for (const { digest } of referrers) second.content.remove('app', digest)
+    rig.advance(61)
+    const { manifests, warning } = await rig.referrers('app', subject.manifest.digest)
+    expect({ manifests, warning }).toEqual({ manifests: [], warning: undefined })
   })
 
   it('C56: are none for what nobody knows', async () => {
