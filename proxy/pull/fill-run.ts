@@ -15,8 +15,9 @@ export interface FillParts {
   readonly observer: Observer
   readonly limits: FillLimits
   readonly orphans: Set<RunningFill>
-  /** How much memory a fill that begins now may have. */
-  windowBytes(): number
+  /** What a fill gets of the memory they share, at least 1 byte; to be given back. */
+  takeMemory(wanted: number): number
+  giveMemory(bytes: number): void
   onDirect(direct: DirectBody): void
   onDirectEnd(direct: DirectBody): void
   isDraining(): boolean
@@ -48,6 +49,7 @@ export function startFill(request: FillRequest, parts: FillParts): RunningFill {
   /** Whoever started the fill may be about to open its first body. */
   let expecting = true
   let fileReads = 0
+  let memory = 0
   let ended = false
   let closed = false
   /** What readers may have been given of bytes that never were proven. */
@@ -86,8 +88,8 @@ export function startFill(request: FillRequest, parts: FillParts): RunningFill {
 
   /** The size once all is here and proven; undefined when the fill has left instead. */
   async function bringOver(into: BlobWriter): Promise<number | undefined> {
-    const capacity = Math.max(1, Math.min(parts.windowBytes(), front.size ?? Number.POSITIVE_INFINITY))
-    const spooling = createSpool({ writer: into, capacity, onTaken, onFailure: onNoRoom })
+    memory = parts.takeMemory(front.size ?? Number.POSITIVE_INFINITY)
+    const spooling = createSpool({ writer: into, capacity: memory, onTaken, onFailure: onNoRoom })
     spool = spooling
     const first = spare
     spare = undefined
@@ -127,7 +129,7 @@ export function startFill(request: FillRequest, parts: FillParts): RunningFill {
       await spool?.finish()
       operation = 'blob.commit'
       await into.commit()
-      spool?.dropMemory()
+      dropMemory()
       operation = 'blob.link'
       await request.afterCommit(total)
       return true
@@ -223,10 +225,16 @@ export function startFill(request: FillRequest, parts: FillParts): RunningFill {
     parts.orphans.delete(fill)
   }
 
+  function dropMemory(): void {
+    spool?.dropMemory()
+    parts.giveMemory(memory)
+    memory = 0
+  }
+
   function closeIfUnused(): void {
     if (!ended || closed || fileReads > 0 || (front.state === 'proven' && (readers > 0 || expecting))) return
     closed = true
-    spool?.dropMemory()
+    dropMemory()
     void writer?.close().catch((error: unknown) => observer.storeFailure('blob.close', error))
   }
 

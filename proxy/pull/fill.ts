@@ -52,7 +52,7 @@ export interface Fills {
 }
 
 export interface FillLimits extends TransferLimits {
-  /** The most memory of one fill, and of all together until each is down to the least. */
+  /** The most memory of one fill; the most of all together, but for the least that each gets. */
   readonly windowBytes: number
   readonly windowBytesInAll: number
   readonly leastWindowBytes: number
@@ -85,6 +85,7 @@ export function createFills({ blobs, observer, limits = fillLimits }: FillsParts
   const joinable = new Map<string, RunningFill>()
   const running = new Set<RunningFill>()
   const directs = new Set<DirectBody>()
+  let memory = 0
   let draining = false
   let over = false
   let onIdle: (() => void) | undefined
@@ -106,9 +107,16 @@ export function createFills({ blobs, observer, limits = fillLimits }: FillsParts
     },
     orphans: new Set<RunningFill>(),
     isDraining: () => draining,
-    windowBytes() {
-      const share = Math.floor(limits.windowBytesInAll / Math.max(1, running.size))
-      return Math.max(limits.leastWindowBytes, Math.min(limits.windowBytes, share))
+    takeMemory(wanted: number) {
+      // never more than a part of what is left, so that there is some for the next
+      const left = Math.floor((limits.windowBytesInAll - memory) / 4)
+      const most = Math.max(limits.leastWindowBytes, Math.min(limits.windowBytes, left))
+      const bytes = Math.max(1, Math.min(wanted, most))
+      memory += bytes
+      return bytes
+    },
+    giveMemory(bytes: number) {
+      memory -= bytes
     },
   }
 

@@ -92,12 +92,12 @@ it('gives a reader exactly the bytes, or an error before the last one, whatever 
         expect(source.starts.length).toBeLessThanOrEqual(6 * (1 + schedules.length))
       },
     ),
-    { numRuns: 100 },
+    { numRuns: 80 },
   )
   for (const rig of rigs.values()) {
     expect((await rig).fills.inProgress).toBe(0)
     expect((await (await rig).files()).every((name) => /^[a-f0-9]{64}$/.test(name))).toBe(true)
   }
   // both happen, or the test shows nothing
-  expect(Math.min(seen.whole, seen.cut)).toBeGreaterThan(30)
-})
+  expect(Math.min(seen.whole, seen.cut)).toBeGreaterThan(20)
+}, 60_000)
