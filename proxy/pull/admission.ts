@@ -42,14 +42,15 @@ export function createAdmission({
     walks: readonly Walk[],
   ): TagRecord {
     const { digest, mediaType, size } = manifest
-    const before = catalog.rememberedTag(key)?.entry.walks ?? []
-    const merged = mergeWalks([...before, ...(catalog.pending(key)?.walks ?? []), ...walks])
+    const before = catalog.rememberedTag(key)?.entry
+    const writtenAt = Math.max(now(), (before?.writtenAt ?? 0) + 1) // a clock that went back makes no write the older one
+    const merged = mergeWalks([...(before?.walks ?? []), ...(catalog.pending(key)?.walks ?? []), ...walks])
     return catalog.rememberTag(key, {
       digest,
       mediaType,
       size,
       walks: merged,
-      writtenAt: now(),
+      writtenAt,
       checkedAt: now(),
     })
   }
@@ -69,7 +70,7 @@ export function createAdmission({
         .map((key) => remember(key, manifest, []).key)
       if (tag) tags.push(remember(tag.key, manifest, tag.walks).key)
 
-      commits.add('manifest', async () => {
+      commits.add('manifest', placeKey(linkKey), async () => {
         await content.store(digest, bytes)
         await catalog.saveLink(linkKey, link)
         for (const key of tags) await catalog.saveTag(key)
@@ -78,7 +79,7 @@ export function createAdmission({
 
     tag(key, manifest, walks) {
       const record = remember(key, manifest, walks)
-      commits.add('tag', () => catalog.saveTag(key))
+      commits.add('tag', placeKey(key), () => catalog.saveTag(key))
       return record
     },
 
@@ -86,7 +87,7 @@ export function createAdmission({
       const { walks } = record.entry
       if (hasWalk(walks, walk)) return record
       const extended = catalog.rememberTag(key, { ...record.entry, walks: mergeWalks([...walks, walk]) })
-      commits.add('tag', () => catalog.saveTag(key))
+      commits.add('tag', placeKey(key), () => catalog.saveTag(key))
       return extended
     },
   }
@@ -101,4 +102,9 @@ function mergeWalks(walks: readonly Walk[]): Walk[] {
   return [...new Map(walks.map((walk) => [JSON.stringify([walk.registry, walk.ns]), walk])).values()].slice(
     -maxWalks,
   )
+}
+
+/** What is made durable in order. */
+export function placeKey({ upstreamId, repository }: Pick<TagKey, 'upstreamId' | 'repository'>): string {
+  return `${upstreamId} ${repository}`
 }

@@ -197,12 +197,12 @@ export function createBlobs(parts: BlobParts): { blob(request: BlobRequest): Pro
     const key = linkKeyOf(place, digest)
     const entry = linkEntryOf(place, size)
     catalog.rememberLink(key, entry)
-    commits.add('link', () => catalog.saveLink(key, entry))
+    commits.add('link', placeKey(place), () => catalog.saveLink(key, entry))
   }
 
   function join(place: Eligible, digest: Digest, fill: Fill): Held {
     prove(place, digest, fill)
-    commits.add('link', async () => {
+    commits.add('link', placeKey(place) + digest, async () => {
       // the fill may be past writing the links it knew of
       if ((await fill.done) && fill.size !== undefined) link(place, digest, fill.size)
     })

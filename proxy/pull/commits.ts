@@ -2,22 +2,26 @@ import type { Observer } from '../observer.ts'
 
 /** Work that outlives the answer it belongs to: making durable what memory already serves. */
 export interface Commits {
-  add(operation: string, work: () => Promise<void>): void
+  /** Runs after all work added before for the same place: a tag is never written before the link it needs. */
+  add(operation: string, place: string, work: () => Promise<void>): void
   /** Resolves when none is left. */
   settled(): Promise<void>
 }
 
 export function createCommits(observer: Observer): Commits {
-  const running = new Set<Promise<void>>()
+  const last = new Map<string, Promise<void>>()
   return {
-    add(operation, work) {
-      const commit = work()
+    add(operation, place, work) {
+      const commit = (last.get(place) ?? Promise.resolve())
+        .then(work)
         .catch((error: unknown) => observer.storeFailure(operation, error))
-        .finally(() => running.delete(commit))
-      running.add(commit)
+        .finally(() => {
+          if (last.get(place) === commit) last.delete(place)
+        })
+      last.set(place, commit)
     },
     async settled() {
-      while (running.size > 0) await Promise.all(running)
+      while (last.size > 0) await Promise.all(last.values())
     },
   }
 }

@@ -3,7 +3,7 @@ import { essenceOf, indexMediaType } from '../oci/manifest.ts'
 import type { Eligible } from '../route-table.ts'
 import type { TagKey, Walk } from '../store/index-store.ts'
 import { UpstreamError } from '../upstream/errors.ts'
-import type { Admission } from './admission.ts'
+import { type Admission, placeKey } from './admission.ts'
 import type { Backoff } from './backoff.ts'
 import type { Catalog, TagRecord } from './catalog.ts'
 import type { Commits } from './commits.ts'
@@ -196,7 +196,7 @@ export function createReferrers(parts: ReferrersParts): Pick<Pull, 'referrers'> 
   function keep(request: ReferrersRequest, place: Eligible, body: Buffer, outcome: Outcome): ListAnswer {
     const digest = digestOf(body)
     content.keep(digest, body)
-    commits.add('referrers', () => content.store(digest, body))
+    commits.add('referrers', placeKey(keyFor(place, request.subject)), () => content.store(digest, body))
     const own = { registry: request.registry.key, ns: request.ns }
     admission.tag(keyFor(place, request.subject), { digest, mediaType: indexMediaType, size: body.length }, [
       own,
