@@ -17,6 +17,8 @@ const allowed: Record<string, readonly string[]> = {
   'proxy/access/': ['proxy/oci/', 'proxy/access/', 'proxy/routes'],
   'proxy/store/': ['node:', 'proxy/oci/', 'proxy/store/', 'proxy/observer', 'lru-cache'],
   'proxy/store/documents.ts': ['node:', 'proxy/oci/', 'proxy/store/', 'zod'],
+  'proxy/store/s3-bucket.ts': ['node:', 'proxy/store/', '@aws-sdk/client-s3'],
+  'proxy/store/redis-connection.ts': ['node:', 'proxy/store/', 'ioredis'],
   'proxy/upstream/': [
     ...['node:', 'proxy/oci/', 'proxy/upstream/', 'proxy/routes', 'proxy/observer'],
     ...['undici', 'tldts'],
@@ -74,7 +76,9 @@ describe('who may import whom', () => {
     ['undici', /^proxy\/upstream\//],
     ['fastify', /^proxy\/http\//],
     ['node:sqlite', /^proxy\/store\//],
-  ])('%s lives in one folder', (name, home) => {
+    ['@aws-sdk/client-s3', /^proxy\/store\/s3-bucket\.ts$/],
+    ['ioredis', /^proxy\/store\/redis-connection\.ts$/],
+  ])('%s lives in one place', (name, home) => {
     expect(files.filter((path) => importsOf(path).includes(name) && !home.test(path))).toEqual([])
   })
 })

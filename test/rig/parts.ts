@@ -7,7 +7,12 @@ import { mustRun, run } from './process.ts'
 
 /** A real program that tests use, and where it comes from by itself. */
 type Origin =
-  | { readonly go: string; readonly version: string; readonly says: readonly string[] }
+  | {
+      readonly go: string
+      readonly version: string
+      readonly says: readonly string[]
+      readonly ldflags?: string
+    }
   | { readonly debian: string }
 
 const origins = {
@@ -18,7 +23,14 @@ const origins = {
   },
   crane: { go: 'github.com/google/go-containerregistry/cmd/crane', version: 'v0.22.1', says: ['version'] },
   regctl: { go: 'github.com/regclient/regclient/cmd/regctl', version: 'v0.9.2', says: ['version'] },
+  versitygw: {
+    go: 'github.com/versity/versitygw/cmd/versitygw',
+    version: 'v1.8.0',
+    says: ['--version'],
+    ldflags: '-X main.Version=v1.8.0',
+  },
   'docker-registry': { debian: 'docker-registry' },
+  'redis-server': { debian: 'redis-server' },
   skopeo: { debian: 'skopeo' },
   podman: { debian: 'podman' },
   dockerd: { debian: 'docker.io' },
@@ -85,7 +97,8 @@ async function ensureGo(name: PartName, say: (line: string) => void): Promise<vo
   if (!onPath('go')) return
   say(`building ${name} ${origin.version}`)
   const env = { GOBIN: goBin, GOFLAGS: '-mod=mod' }
-  const built = await run(onPath('go') ?? 'go', ['install', `${origin.go}@${origin.version}`], {
+  const flags = origin.ldflags === undefined ? [] : ['-ldflags', origin.ldflags]
+  const built = await run(onPath('go') ?? 'go', ['install', ...flags, `${origin.go}@${origin.version}`], {
     env,
     timeoutMs: 900_000,
   })
