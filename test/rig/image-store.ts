@@ -101,7 +101,8 @@ async function send(
     ...(type !== undefined && { 'content-type': type }),
     ...(authorization !== undefined && { authorization }),
   }
-  const options = { method, headers, ca: registry.authority?.ca }
+  // no connection is kept: hashing a large layer blocks for seconds, in which the other side closes it unseen
+  const options = { method, headers, ca: registry.authority?.ca, agent: false as const }
   const url = new URL(path, registry.url)
   const request = url.protocol === 'https:' ? httpsRequest(url, options) : httpRequest(url, options)
   const answered = new Promise<Sent>((resolve, reject) => {
