@@ -1,4 +1,5 @@
 import { type DestinationStream, type Logger, pino } from 'pino'
+import { type LogDestination, openLogDestination } from './log-destination.ts'
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 
@@ -16,19 +17,15 @@ export interface LogOptions {
   readonly level: LogLevel
   readonly format: 'json' | 'pretty'
   /** A file descriptor or a path; 1 when left out. */
-  readonly destination?: number | string | { write(text: string): void }
+  readonly destination?: number | string | LogDestination
 }
 
 const batchLength = 32 * 1024
 const batchMs = 100
-const maxBufferedBytes = 32 * 1024 * 1024
 
 /** Lines are gathered and written off the path; when the destination is stuck, later lines are dropped, never the process. */
 export function createLogger({ level, format, destination = 1 }: LogOptions): Log {
-  const target =
-    typeof destination === 'object'
-      ? { ...noFlush, write: (text: string) => destination.write(text) }
-      : openDestination(destination)
+  const target = typeof destination === 'object' ? destination : openLogDestination(destination)
   const batch = createBatch(format === 'pretty' ? (text) => target.write(prettify(text)) : target.write)
   const logger = pino(
     {
@@ -49,32 +46,6 @@ export function createLogger({ level, format, destination = 1 }: LogOptions): Lo
     flushSync() {
       batch.release()
       target.flushSync()
-    },
-  }
-}
-
-const noFlush = { flush: async () => {}, flushSync: () => {} }
-
-function openDestination(dest: number | string) {
-  const stream = pino.destination({
-    dest,
-    sync: false,
-    mkdir: true,
-    maxLength: maxBufferedBytes,
-    maxWrite: 1024 * 1024,
-  })
-  stream.on('error', () => {}) // a closed pipe or a full disk costs lines, not pulls
-  return {
-    write: (text: string) => {
-      stream.write(text)
-    },
-    flush: () => new Promise<void>((resolve) => stream.flush(() => resolve())),
-    flushSync: () => {
-      try {
-        stream.flushSync()
-      } catch {
-        // not open yet, or broken: there is nowhere to say so
-      }
     },
   }
 }

@@ -220,9 +220,11 @@ export async function startEdge({
     level: 'debug',
     format: 'json',
     destination: {
-      write: (text) => {
+      write(text) {
         written += text
       },
+      flush: async () => {},
+      flushSync: () => {},
     },
   })
   const pull = createFakePull()
