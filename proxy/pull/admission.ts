@@ -98,7 +98,7 @@ export function hasWalk(walks: readonly Walk[], { registry, ns }: Walk): boolean
 }
 
 /** Each once; of too many the oldest go: their registry then walks again. */
-function mergeWalks(walks: readonly Walk[]): Walk[] {
+export function mergeWalks(walks: readonly Walk[]): Walk[] {
   return [...new Map(walks.map((walk) => [JSON.stringify([walk.registry, walk.ns]), walk])).values()].slice(
     -maxWalks,
   )

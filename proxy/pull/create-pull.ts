@@ -16,6 +16,7 @@ import { createDigestManifests } from './manifests.ts'
 import type { Pull } from './pull.ts'
 import { createQuestions } from './questions.ts'
 import { createReferrers } from './referrers.ts'
+import { createRevalidation } from './revalidation.ts'
 import { createTagLists } from './tag-lists.ts'
 import { createTagManifests } from './tags.ts'
 import { createUses } from './uses.ts'
@@ -61,7 +62,8 @@ export function createPull(parts: PullParts): PullPath {
   const shared = { catalog, content, questions, admission, commits, uses, now, monotonicNow }
   const manifests = createDigestManifests(shared)
   const checks = { health, tagBackoff: createBackoff(monotonicNow) }
-  const tags = createTagManifests({ ...shared, ...checks, manifests })
+  const revalidation = createRevalidation({ ...shared, ...checks, manifests })
+  const tags = createTagManifests({ ...shared, manifests, revalidation })
 
   return {
     manifest: (request) => {

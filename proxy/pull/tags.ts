@@ -1,12 +1,9 @@
 import { OciError } from '../oci/errors.ts'
-import type { Eligible } from '../route-table.ts'
-import type { TagKey, Walk } from '../store/index-store.ts'
+import type { Walk } from '../store/index-store.ts'
 import { UpstreamError } from '../upstream/errors.ts'
 import { hasWalk } from './admission.ts'
-import type { Backoff } from './backoff.ts'
 import type { PendingTag, TagRecord } from './catalog.ts'
 import { freshForMs, freshness } from './freshness.ts'
-import type { Health } from './health.ts'
 import {
   answerOf,
   type DigestManifests,
@@ -18,41 +15,34 @@ import {
 } from './manifests.ts'
 import type { ManifestAnswer, ManifestRequest, Outcome } from './pull.ts'
 import { type FetchedManifest, isNo, type ManifestHead, type No } from './questions.ts'
+import {
+  type Checked,
+  type Revalidation,
+  revalidationMs,
+  type TagPlace,
+  unconfirmed,
+} from './revalidation.ts'
 import { createSingleFlight, keyOf } from './single-flight.ts'
-import { refusalOf, toOciError } from './trouble.ts'
+import { toOciError } from './trouble.ts'
 import { describe, note, walk } from './walk.ts'
-import { within } from './within.ts'
-
-/** What a revalidation may take in all; a cached answer then goes out whatever is still under way. */
-export const revalidationMs = 2_500
 
 export interface TagParts extends ManifestParts {
   readonly manifests: DigestManifests
-  readonly health: Health
-  /** Of single tags: an upstream that is well may have lost one. On the monotonic clock. */
-  readonly tagBackoff: Backoff
+  readonly revalidation: Revalidation
   /** Milliseconds since the epoch. */
   readonly now: () => number
 }
 
-/** One upstream of a pull by tag, with what is cached of the tag there. */
-interface TagPlace extends Eligible {
-  readonly key: TagKey
+/** With what is cached of the tag there. */
+interface CachedTagPlace extends TagPlace {
   readonly record: TagRecord | undefined
-}
-
-/** What a check of a stale tag came to; `warning` when nobody could confirm what is cached. */
-interface Checked {
-  readonly outcome: Outcome
-  readonly warning?: string
 }
 
 export function createTagManifests(parts: TagParts): {
   byTag(request: ManifestRequest, tag: string): Promise<ManifestAnswer>
 } {
-  const { catalog, questions, admission, uses, manifests, health, tagBackoff, now, monotonicNow } = parts
+  const { catalog, questions, admission, uses, manifests, revalidation, now, monotonicNow } = parts
   const fetches = createSingleFlight<FetchedManifest | No>()
-  const refreshes = createSingleFlight<Checked>()
 
   async function byTag(request: ManifestRequest, tag: string): Promise<ManifestAnswer> {
     const { story, method } = request
@@ -75,7 +65,7 @@ export function createTagManifests(parts: TagParts): {
     return found
   }
 
-  async function placesOf(request: ManifestRequest, tag: string): Promise<TagPlace[]> {
+  async function placesOf(request: ManifestRequest, tag: string): Promise<CachedTagPlace[]> {
     return Promise.all(
       eligibleOf(request).map(async (place) => {
         const key = { upstreamId: place.upstream.id, repository: place.repository, tag }
@@ -87,7 +77,7 @@ export function createTagManifests(parts: TagParts): {
   /** One upstream's turn in a walk. What another registry left in its cache is as good as an answer of its own. */
   async function attempt(
     request: ManifestRequest,
-    place: TagPlace,
+    place: CachedTagPlace,
     own: Walk,
     ms: number,
   ): Promise<ManifestAnswer | No> {
@@ -116,7 +106,7 @@ export function createTagManifests(parts: TagParts): {
       return fromPending(request, place, before, 'stale-served', unconfirmed)
     }
     if (isNo(head) && head.no !== 405) return head
-    const learned = isNo(head) ? undefined : await learn(place, head, [own])
+    const learned = isNo(head) ? undefined : await revalidation.learn(place, head, [own])
     if (learned) return fromPending(request, place, learned, 'miss')
     const fetched = await fetch(place, own, ms)
     return isNo(fetched) ? fetched : afterFetch(request, place, fetched)
@@ -150,100 +140,11 @@ export function createTagManifests(parts: TagParts): {
     const pending = request.method === 'HEAD' ? catalog.pending(place.key) : undefined
     if (pending && isFresh(place, pending.checkedAt)) return fromPending(request, place, pending, 'hit')
 
-    const checked = await check(request, place, record, ownWalk)
+    const checked = await revalidation.check(request, place, record, ownWalk)
     if (isNo(checked)) return checked
     const learned = request.method === 'HEAD' && !checked.warning ? catalog.pending(place.key) : undefined
     if (learned) return fromPending(request, place, learned, checked.outcome)
     return fromRecord(request, place, catalog.rememberedTag(place.key) ?? record, checked)
-  }
-
-  async function check(
-    request: ManifestRequest,
-    place: TagPlace,
-    record: TagRecord,
-    ownWalk: boolean,
-  ): Promise<Checked | No> {
-    // a registry that has not been here before is on a cold walk: what single tags do holds nothing back then
-    if ((ownWalk ? unaskableUntil(place) : upstreamUnaskableUntil(place)) > 0)
-      return { outcome: 'stale-served', warning: unconfirmed }
-    const { upstreamId, repository, tag } = place.key
-    const name = keyOf(upstreamId, repository, tag)
-    const refresh = () =>
-      refreshes(keyOf(name, request.method), () => revalidate(place, record, request.method))
-    try {
-      return await within(revalidationMs, refresh(), () => {
-        tagBackoff.failed(name)
-        return { outcome: 'stale-served', warning: unconfirmed }
-      })
-    } catch (error) {
-      if (error instanceof TagGone) {
-        note(request.story, place, String(error.status))
-        return ownWalk ? { outcome: 'stale-served', warning: gone } : { no: error.status }
-      }
-      if (!(error instanceof UpstreamError)) throw error
-      note(request.story, place, describe(error))
-      return { outcome: 'stale-served', warning: unconfirmed }
-    }
-  }
-
-  /** Asks whether the tag is still what is cached, and moves it when it is not. Throws for trouble and for a no. */
-  async function revalidate(place: TagPlace, record: TagRecord, method: 'GET' | 'HEAD'): Promise<Checked> {
-    const { upstreamId, repository, tag } = place.key
-    const name = keyOf(upstreamId, repository, tag)
-    try {
-      const head = await questions.headManifest(place, tag, revalidationMs)
-      if (isNo(head) && head.no !== 405) throw new TagGone(head.no)
-      if (!isNo(head) && head.digest === record.entry.digest) await catalog.touchTag(record, now())
-      else if (
-        !isNo(head) &&
-        head.digest !== undefined &&
-        method === 'HEAD' &&
-        (await learn(place, head, []))
-      ) {
-        // a later GET fetches it: looking never does
-      } else await move(place, isNo(head) ? undefined : head)
-      tagBackoff.succeeded(name)
-      return { outcome: 'revalidated' }
-    } catch (error) {
-      tagBackoff.failed(name)
-      throw error
-    }
-  }
-
-  /** Fetches what the tag is now and moves it there. */
-  async function move(place: TagPlace, head: ManifestHead | undefined): Promise<void> {
-    if (head?.digest !== undefined) {
-      const found = await manifests.obtain(place, head.digest, revalidationMs)
-      if (isNo(found)) throw new TagGone(found.no)
-      admission.tag(
-        place.key,
-        { digest: found.digest, mediaType: found.mediaType, size: found.bytes.length },
-        [],
-      )
-      return
-    }
-    const fetched = await questions.getManifest(place, place.key.tag, revalidationMs)
-    if (isNo(fetched)) throw new TagGone(fetched.no)
-    admission.manifest(place, fetched, { key: place.key, walks: [] })
-  }
-
-  /**
-   * Keeps what a HEAD said: at once as the tag where the manifest is linked here already, as pending otherwise. Undefined
-   * when it did not say enough to answer a client.
-   */
-  async function learn(
-    place: TagPlace,
-    { digest, size, mediaType }: ManifestHead,
-    walks: readonly Walk[],
-  ): Promise<PendingTag | undefined> {
-    if (digest === undefined || size === undefined) return undefined
-    const before = catalog.pending(place.key)?.walks ?? []
-    const learned = { digest, size, mediaType, checkedAt: now(), walks: [...before, ...walks] }
-    const linked = await manifests.linked(place, digest)
-    if (linked)
-      admission.tag(place.key, { digest, mediaType: linked.mediaType, size: linked.bytes.length }, walks)
-    else catalog.setPending(place.key, learned)
-    return learned
   }
 
   async function fromRecord(
@@ -256,7 +157,7 @@ export function createTagManifests(parts: TagParts): {
       (await manifests.linked(place, record.entry.digest)) ?? (await refetch(request, place, record))
     const use = uses.tag(place.key, request.method === 'GET' ? 1 : 0)
     tell(request.story, place, outcome)
-    const until = warning === undefined ? freshUntil(place, record) : unaskableUntil(place)
+    const until = warning === undefined ? freshUntil(place, record) : revalidation.unaskableUntil(place)
     const lease = leaseUntil(Math.min(until, monotonicNow() + leaseMs), monotonicNow, use, () => record.live)
     return answerOf(request, manifest, { warning, lease })
   }
@@ -296,33 +197,10 @@ export function createTagManifests(parts: TagParts): {
     return monotonicNow() + freshForMs(upstream.revalidation, entry.checkedAt, now())
   }
 
-  /** On the monotonic clock; 0 when it may be asked. */
-  function unaskableUntil(place: TagPlace): number {
-    const { upstreamId, repository, tag } = place.key
-    return Math.max(upstreamUnaskableUntil(place), tagBackoff.until(keyOf(upstreamId, repository, tag)))
-  }
-
-  function upstreamUnaskableUntil({ upstream }: TagPlace): number {
-    return refusalOf(upstream) ? Number.POSITIVE_INFINITY : health.revalidateAt(upstream)
-  }
-
   return { byTag }
 }
-
-export const unconfirmed = 'upstream could not be asked; serving cached content'
-const gone = 'upstream no longer has this tag; serving cached content'
 
 function orUnknown(answer: ManifestAnswer | No): ManifestAnswer {
   if (isNo(answer)) throw new OciError('MANIFEST_UNKNOWN')
   return answer
-}
-
-/** The upstream is well and says no to a tag that is cached. */
-class TagGone extends Error {
-  override readonly name = 'TagGone'
-  readonly status: number
-  constructor(status: number) {
-    super('the upstream no longer has the tag')
-    this.status = status
-  }
 }

@@ -1,3 +1,5 @@
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { digestOf } from '../../../proxy/oci/digest.ts'
 import { createFakeUpstream, type FakeUpstream, fault } from '../../rig/fake-upstream.ts'
@@ -150,7 +152,7 @@ describe('a stale tag', () => {
     expect(performance.now() - startedAt).toBeLessThan(3_000)
     expect(answer.digest).toBe(manifest.digest)
     expect(answer.story).toMatchObject({ outcome: 'stale-served', upstream: 'default/first' })
-    expect(answer.warning).toMatch(/cached content/)
+    expect(answer.warning).toMatch(/serving cached content/)
 
     const asked = first.requests().length
     expect((await rig.manifest('app', 'v1')).story.outcome).toBe('stale-served')
@@ -335,6 +337,24 @@ describe('a tag that is not cached', () => {
     expect((await rig.manifest('app', 'v1')).story).toMatchObject({
       outcome: 'hit',
       upstream: 'default/second',
+    })
+  })
+
+  it('is looked at over and over without anything growing', async () => {
+    await pushImage(contentStore(second.content), 'app', { tag: 'v1' })
+    for (let i = 0; i < 300; i++) {
+      await rig.manifest('app', 'v1', { method: 'HEAD' })
+      rig.advance(61)
+    }
+    const { manifest } = await pushImage(contentStore(second.content), 'app', { tag: 'v1' })
+    await rig.manifest('app', manifest.digest)
+    await rig.restart()
+    const documents = join(rig.folder, 'documents')
+    const [name = ''] = (await readdir(documents, { recursive: true })).filter((path) =>
+      path.endsWith('_tags/v1'),
+    )
+    expect(JSON.parse(await readFile(join(documents, name), 'utf8'))).toMatchObject({
+      walks: [{ registry: 'default/both', ns: '' }],
     })
   })
 
