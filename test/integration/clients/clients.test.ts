@@ -10,6 +10,8 @@ describe('through Headwater', () => {
   const { cells, versions } = describeClients(sampleIds, { largeBytes })
 
   it.runIf(writing)('everything that was seen is written', async () => {
+    expect(cells.size).toBe(commandTitles.length * sampleIds.length)
+    expect([...cells].filter(([, { verdict }]) => verdict === 'red')).toEqual([])
     const table = formatTable({
       rows: commandTitles,
       columns: sampleIds.map((id) => sampleTitles[id]),

@@ -96,7 +96,7 @@ describeWithParts(
         closing.push(client.close)
         clients.push(client)
       }
-    })
+    }, 600_000)
     afterAll(() => closeAll(closing))
 
     describe.each(flavours)('$title', (flavour) => {
@@ -123,6 +123,11 @@ describeWithParts(
     })
 
     it.runIf(writing)('everything that was seen is written', async () => {
+      const wanted = flavours.flatMap((flavour) =>
+        Object.values(tried).flatMap((ids) => ids.filter((id) => has(flavour, id))),
+      )
+      expect(cells.size).toBe(wanted.length)
+      expect([...cells].filter(([, { verdict }]) => verdict === 'red')).toEqual([])
       const rows = flavours.flatMap(({ title }) => Object.keys(tried).map((name) => `${title}: ${name}`))
       const titles = columns.map((id) => sampleTitles[id])
       await writeSection('upstreams', formatTable({ rows, columns: titles, cells }))

@@ -99,7 +99,7 @@ export function describeClients(
       samples.set(id, await readSample(id, { largeBytes }))
       upstreams.set(id, { host: byFake ? fake.host : registry.host, prefix: '' })
     }
-  })
+  }, 600_000)
   afterAll(() => closeAll(closing))
 
   for (const { name, parts, open, commands } of clients) {
