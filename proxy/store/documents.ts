@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { type Digest, isDigest } from '../oci/digest.ts'
-import type { LinkEntry, TagEntry } from './index-store.ts'
+import type { LinkEntry, Mention, TagEntry } from './index-store.ts'
 
 /** The shape of the two documents. What does not parse is treated as absent, and `scrub` reports it. */
 const DigestText = z.custom<Digest>((value) => isDigest(value))
@@ -13,18 +13,18 @@ const TagDocument = z.object({
   walks: z.array(z.object({ registry: z.string(), ns: z.string() })),
 })
 
+const MentionText = z.object({
+  digest: DigestText,
+  kind: z.enum(['manifest', 'blob']),
+  mediaType: z.string(),
+  size: z.number().int().min(0),
+})
+
 const LinkDocument = z.object({
   mediaType: z.string(),
   size: z.number().int().min(0),
   origin: z.string(),
-  children: z.array(
-    z.object({
-      digest: DigestText,
-      kind: z.enum(['manifest', 'blob']),
-      mediaType: z.string(),
-      size: z.number().int().min(0),
-    }),
-  ),
+  children: z.array(MentionText),
   subject: DigestText.optional(),
 })
 
@@ -36,6 +36,11 @@ export function parseTagDocument(body: string): TagEntry | undefined {
 
 export function parseLinkDocument(body: string): LinkEntry | undefined {
   return LinkDocument.safeParse(parseJson(body)).data
+}
+
+/** One of a link's children by itself, as an index may keep it. */
+export function parseMention(text: string): Mention | undefined {
+  return MentionText.safeParse(parseJson(text)).data
 }
 
 export function formatTagDocument({ digest, mediaType, size, writtenAt, walks }: TagEntry): string {

@@ -1,0 +1,232 @@
+import { type Digest, isDigest } from '../oci/digest.ts'
+import {
+  formatLinkDocument,
+  formatTagDocument,
+  parseLinkDocument,
+  parseMention,
+  parseTagDocument,
+} from './documents.ts'
+import type { IndexStore, LinkEntry, LinkKey, Listed, TagEntry, TagKey, Use } from './index-store.ts'
+import { type RedisConnection, RedisReplyError } from './redis-connection.ts'
+import {
+  deleteLinkScript,
+  deleteTagScript,
+  enlistScript,
+  putFieldScript,
+  putLinkScript,
+  putTagScript,
+  touchTagScript,
+  useScript,
+} from './redis-scripts.ts'
+
+/** Another layout gets another number here, so that old and new replicas do not disturb each other. */
+const layout = 'hw1'
+const version = '1'
+
+/** Members read at a time by the lists, and uses written at a time. */
+const pageSize = 500
+
+/** One upstream and repository: all that is atomic together, and so in one slot of a cluster. */
+type Place = Pick<TagKey, 'upstreamId' | 'repository'>
+
+const slotOf = ({ upstreamId, repository }: Place) => `{${upstreamId}/${repository}}`
+const tagKeyOf = (key: TagKey) => `${layout}:t:${slotOf(key)}:${key.tag}`
+const tagsOf = (place: Place) => `${layout}:T:${slotOf(place)}`
+const linkKeyOf = (key: LinkKey) => `${layout}:l:${slotOf(key)}:${linkMember(key)}`
+const linkMember = ({ kind, digest }: Pick<LinkKey, 'kind' | 'digest'>) => `${kind}:${digest}`
+const linksOf = (place: Place) => `${layout}:L:${slotOf(place)}`
+const mentionsOf = (place: Place) => `${layout}:m:${slotOf(place)}:`
+const possessionOf = (origin: string, digest: Digest) => `${layout}:p:${digest}:${origin}`
+const repositoriesOf = (upstreamId: string) => `${layout}:R:{${upstreamId}}`
+const upstreamsKey = `${layout}:U`
+
+/** The index in Redis. What does not parse, or has another shape or version, is absent and is written anew. */
+export function createRedisIndexStore({ redis }: { redis: Pick<RedisConnection, 'send'> }): IndexStore {
+  const run = (script: string, keys: readonly string[], ...args: readonly (string | number)[]) =>
+    redis.send('EVAL', script, keys.length, ...keys, ...args)
+
+  /** A key of another type is none of ours. */
+  async function read(command: string, ...args: readonly (string | number)[]): Promise<unknown[]> {
+    try {
+      const reply = await redis.send(command, ...args)
+      return Array.isArray(reply) ? reply : []
+    } catch (error) {
+      if (error instanceof RedisReplyError && error.code === 'WRONGTYPE') return []
+      throw error
+    }
+  }
+
+  const readTag = (key: TagKey) => read('HMGET', tagKeyOf(key), 'v', 'e', 'c', 'u', 'n')
+  const readLink = (key: LinkKey) => read('HMGET', linkKeyOf(key), 'v', 'e', 'o', 'u', 'n')
+
+  /** Lists lead to entries by upstream, then repository. They are told whenever an entry is: a flush may have come between. */
+  function enlist({ upstreamId, repository }: Place): Promise<unknown>[] {
+    return [
+      run(enlistScript, [upstreamsKey], upstreamId),
+      run(enlistScript, [repositoriesOf(upstreamId)], repository),
+    ]
+  }
+
+  /** Members in the order of their bytes, page by page: what is changed meanwhile moves no other. */
+  async function* members(key: string): AsyncGenerator<string[]> {
+    for (let from = '-'; ; ) {
+      const page = texts(await read('ZRANGEBYLEX', key, from, '+', 'LIMIT', 0, pageSize))
+      if (page.length > 0) yield page
+      if (page.length < pageSize) return
+      from = `(${page.at(-1)}`
+    }
+  }
+
+  async function* places(upstreamId: string): AsyncGenerator<Place> {
+    for await (const repositories of members(repositoriesOf(upstreamId))) {
+      for (const repository of repositories) yield { upstreamId, repository }
+    }
+  }
+
+  async function hasEntry(upstreamId: string): Promise<boolean> {
+    for await (const place of places(upstreamId)) {
+      const [tags, links] = await Promise.all([
+        redis.send('EXISTS', tagsOf(place)),
+        redis.send('EXISTS', linksOf(place)),
+      ])
+      if (tags || links) return true
+    }
+    return false
+  }
+
+  return {
+    async getTag(key) {
+      return tagEntry(await readTag(key))
+    },
+
+    async putTag(key, entry) {
+      const { digest, writtenAt, checkedAt } = entry
+      const args = [version, formatTagDocument(entry), digest, writtenAt, checkedAt, key.tag]
+      await Promise.all([...enlist(key), run(putTagScript, [tagKeyOf(key), tagsOf(key)], ...args)])
+    },
+
+    async touchTag(key, digest, checkedAt) {
+      await run(touchTagScript, [tagKeyOf(key)], digest, checkedAt)
+    },
+
+    async deleteTag(key) {
+      await run(deleteTagScript, [tagKeyOf(key), tagsOf(key)], key.tag)
+    },
+
+    async getLink(key) {
+      return linkEntry(await readLink(key))
+    },
+
+    async putLink(key, entry) {
+      const { origin, size, children } = entry
+      const manifest = key.kind === 'manifest' ? key.digest : ''
+      const said = manifest === '' ? [] : children.flatMap((child) => [child.digest, JSON.stringify(child)])
+      const args = [version, formatLinkDocument(entry), origin, linkMember(key), manifest, mentionsOf(key)]
+      const [before] = await Promise.all([
+        run(putLinkScript, [linkKeyOf(key), linksOf(key)], ...args, ...said),
+        run(putFieldScript, [possessionOf(origin, key.digest)], linkKeyOf(key), size),
+        ...enlist(key),
+      ])
+      if (typeof before === 'string' && before !== origin) await dispossess(before, key)
+    },
+
+    async deleteLink(key) {
+      const manifest = key.kind === 'manifest' ? key.digest : ''
+      const args = [linkMember(key), manifest, mentionsOf(key)]
+      const origin = await run(deleteLinkScript, [linkKeyOf(key), linksOf(key)], ...args)
+      if (typeof origin === 'string') await dispossess(origin, key)
+    },
+
+    async getPossession(origin, digest) {
+      const [, size] = texts(await read('HRANDFIELD', possessionOf(origin, digest), 1, 'WITHVALUES'))
+      return size !== undefined && /^\d{1,15}$/.test(size) ? Number(size) : undefined
+    },
+
+    async getMention(upstreamId, repository, digest) {
+      const key = `${mentionsOf({ upstreamId, repository })}${digest}`
+      const [, mention] = texts(await read('HRANDFIELD', key, 1, 'WITHVALUES'))
+      const parsed = mention === undefined ? undefined : parseMention(mention)
+      return parsed?.digest === digest ? parsed : undefined
+    },
+
+    async recordUses(uses) {
+      for (let at = 0; at < uses.length; at += pageSize) {
+        await Promise.all(uses.slice(at, at + pageSize).map(record))
+      }
+    },
+
+    async *listTags(upstreamId) {
+      for await (const place of places(upstreamId)) {
+        for await (const page of members(tagsOf(place))) {
+          const keys = page.map((tag): TagKey => ({ ...place, tag }))
+          const found = await Promise.all(keys.map(readTag))
+          for (const [at, key] of keys.entries()) {
+            const entry = tagEntry(found[at]!)
+            if (entry) yield listed(key, entry, found[at]!)
+          }
+        }
+      }
+    },
+
+    async *listLinks(upstreamId) {
+      for await (const place of places(upstreamId)) {
+        for await (const page of members(linksOf(place))) {
+          const keys = page.flatMap((member) => parseLinkMember(place, member) ?? [])
+          const found = await Promise.all(keys.map(readLink))
+          for (const [at, key] of keys.entries()) {
+            const entry = linkEntry(found[at]!)
+            if (entry) yield listed(key, entry, found[at]!)
+          }
+        }
+      }
+    },
+
+    async *listUpstreams() {
+      for await (const page of members(upstreamsKey)) {
+        for (const upstreamId of page) {
+          if (await hasEntry(upstreamId)) yield upstreamId
+        }
+      }
+    },
+
+    async close() {},
+  }
+
+  async function dispossess(origin: string, key: LinkKey): Promise<void> {
+    await redis.send('HDEL', possessionOf(origin, key.digest), linkKeyOf(key))
+  }
+
+  async function record({ tag, link, usedAt, downloads }: Use): Promise<void> {
+    await run(useScript, [tag ? tagKeyOf(tag) : linkKeyOf(link)], usedAt, downloads)
+  }
+}
+
+function tagEntry([v, e, c]: readonly unknown[]): TagEntry | undefined {
+  const entry = v === version && typeof e === 'string' ? parseTagDocument(e) : undefined
+  const checkedAt = numberOf(c)
+  return entry && checkedAt !== undefined ? { ...entry, checkedAt } : undefined
+}
+
+function linkEntry([v, e]: readonly unknown[]): LinkEntry | undefined {
+  return v === version && typeof e === 'string' ? parseLinkDocument(e) : undefined
+}
+
+function listed<Key, Entry>(key: Key, entry: Entry, found: readonly unknown[]): Listed<Key, Entry> {
+  const [, , , used, downloads] = found
+  return { key, entry, usedAt: numberOf(used), downloads: numberOf(downloads) ?? 0 }
+}
+
+function parseLinkMember(place: Place, member: string): LinkKey | undefined {
+  const [kind, ...rest] = member.split(':')
+  const digest = rest.join(':')
+  return (kind === 'manifest' || kind === 'blob') && isDigest(digest) ? { ...place, kind, digest } : undefined
+}
+
+function numberOf(value: unknown): number | undefined {
+  const number = typeof value === 'string' && value !== '' ? Number(value) : Number.NaN
+  return Number.isFinite(number) ? number : undefined
+}
+
+function texts(reply: readonly unknown[]): string[] {
+  return reply.filter((item) => typeof item === 'string')
+}
