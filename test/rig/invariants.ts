@@ -1,4 +1,7 @@
+import { createHash } from 'node:crypto'
+import { readdir, readFile } from 'node:fs/promises'
 import { Agent } from 'node:http'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'vitest'
 import type { Digest } from '../../proxy/oci/digest.ts'
@@ -40,8 +43,9 @@ export interface Aftermath {
 export interface Invariants {
   /** The fault begins: counts start here. */
   begin(): void
-  /** I1 and I3 to I9, on the running process. Single answers are held to I2, I4 and I7 by `ask`. */
+  /** I1 of the blobs that are new, and I3 to I9, on the running process. Single answers are held to I2, I4 and I7 by `ask`. */
   expect(aftermath: Aftermath): Promise<void>
+  /** The end, with I1 of all there is. */
   stop(): Promise<void>
 }
 
@@ -83,15 +87,20 @@ export async function watchInvariants(
       await sleep(20)
     }
   })()
+  const hashed = new Set<string>()
   let counts = new Map<FakeUpstream, number>()
 
-  async function expectInvariants(aftermath: Aftermath): Promise<void> {
-    const { upstreams, requestsAtMost, repository, digests, heal, cold, stale } = aftermath
+  function expectFewRequests(upstreams: readonly FakeUpstream[], most: number): void {
     for (const upstream of upstreams) {
       const requests = upstream.requests().slice(counts.get(upstream))
       const shown = requests.map(({ method, path, status }) => `${method} ${path} ${status}`).join('\n')
-      expect(requests.length, `I8: more requests than may be:\n${shown}`).toBeLessThanOrEqual(requestsAtMost)
+      expect(requests.length, `I8: more requests than may be:\n${shown}`).toBeLessThanOrEqual(most)
     }
+  }
+
+  async function expectInvariants(aftermath: Aftermath): Promise<void> {
+    const { upstreams, requestsAtMost, repository, digests, heal, cold, stale } = aftermath
+    expectFewRequests(upstreams, requestsAtMost)
     for (const digest of digests) {
       for (const kind of ['manifests', 'blobs']) {
         const { status } = await ask(headwater, `${bystander.path}/${repository}/${kind}/${digest}`)
@@ -109,7 +118,7 @@ export async function watchInvariants(
     expect((await ask(headwater, cold)).status, `I6: ${cold} after the fault`).toBe(200)
     if (stale !== undefined) await expectConfirmed(stale)
 
-    await expectScrubbed(headwater.data)
+    await expectNewBlobsHash(headwater.data, hashed)
     expectOwnSecrets(watched())
     expectNoSecrets(headwater.log())
     await returnsTo(0, () => headwater.metric('headwater_fills_in_progress'))
@@ -135,7 +144,19 @@ export async function watchInvariants(
       watching = false
       await sampling
       agent.destroy()
+      await expectScrubbed(headwater.data)
     },
+  }
+}
+
+async function expectNewBlobsHash(data: string, hashed: Set<string>): Promise<void> {
+  const files = await readdir(join(data, 'blobs'), { recursive: true })
+  for (const file of files) {
+    const [, algorithm, hex] = /^(sha256|sha512)\/..\/([a-f0-9]+)$/.exec(file) ?? []
+    if (algorithm === undefined || hashed.has(file)) continue
+    hashed.add(file)
+    const bytes = await readFile(join(data, 'blobs', file))
+    expect(createHash(algorithm).update(bytes).digest('hex'), 'I1').toBe(hex)
   }
 }
 
