@@ -2,6 +2,7 @@ import { spreadOf } from '../../../bench/statistics.ts'
 import { startHeadwater } from '../headwater.ts'
 import { registryResource, upstreamResources } from '../resources.ts'
 import { startUpstreamProcess } from '../start-upstream-process.ts'
+import { closing } from './closing.ts'
 import { imagePull, sizeOf } from './plans.ts'
 import { repeat, startClients } from './start-clients.ts'
 
@@ -67,14 +68,5 @@ export async function measureColdPull(pull: ColdPull): Promise<ColdPullFigures> 
     ...{ singleMs, lastMs, ratio: lastMs / singleMs },
     loadCores: together.cores,
     headwaterCores: (cpu * 1000) / together.wallMs,
-  }
-}
-
-function closing<T extends { close(): Promise<unknown> }>(it: T) {
-  return {
-    it,
-    async [Symbol.asyncDispose]() {
-      await it.close()
-    },
   }
 }

@@ -69,9 +69,8 @@ export function openLane(host: string, port: number): Lane {
       }
       broken = end
       reading = (chunk) => {
-        const body = readHead(chunk)
-        if (typeof body === 'string') end(body)
-        if (typeof body !== 'object') return true
+        const body = readHead(chunk, end)
+        if (body === undefined) return true
         firstByteMs ??= performance.now() - startedAt
         bytes += body.length
         hash?.update(body)
@@ -102,12 +101,12 @@ function requestLines(path: string, host: string): string {
   return `GET ${path} HTTP/1.1\r\nHost: ${host}\r\nUser-Agent: load\r\nAccept: ${accept}\r\n\r\n`
 }
 
-/** Gives what a chunk holds of the body; undefined while there is none; a text for what is wrong with the head. */
-function createHeadReader({ path, size }: Get): (chunk: Buffer) => Buffer | string | undefined {
+/** Gives what a chunk holds of the body; undefined while there is none, and when the head is not as it should be. */
+function createHeadReader({ path, size }: Get) {
   let head = ''
   let complete = false
 
-  return (chunk) => {
+  return (chunk: Buffer, fail: (fault: string) => void): Buffer | undefined => {
     if (complete) return chunk
     const seen = head.length
     head += chunk.toString('latin1')
@@ -116,8 +115,10 @@ function createHeadReader({ path, size }: Get): (chunk: Buffer) => Buffer | stri
     complete = true
     const status = head.slice(9, 12)
     const announced = Number(/\r\ncontent-length: *(\d+)/i.exec(head)?.[1])
-    if (status !== '200' || announced !== size)
-      return `${path}: ${status} with ${announced} instead of ${size} bytes`
+    if (status !== '200' || announced !== size) {
+      fail(`${path}: ${status} with ${announced} instead of ${size} bytes`)
+      return undefined
+    }
     return behind === head.length ? undefined : chunk.subarray(behind - seen)
   }
 }
