@@ -42,6 +42,8 @@ export interface Headwater {
   readonly exited: Promise<number | NodeJS.Signals>
   /** SIGTERM and its exit code. Throws when a canary secret is in what it said. */
   stop(): Promise<number | NodeJS.Signals>
+  /** Stops it and deletes its folder, but for data that was given. */
+  close(): Promise<void>
   kill9(): Promise<void>
   openDescriptors(): Promise<number>
   /** Highest resident memory so far, in bytes. */
@@ -79,6 +81,12 @@ export async function startHeadwater(options: HeadwaterOptions): Promise<Headwat
   const adminUrl = `http://${admin}`
 
   const metrics = async (): Promise<ReadonlyMap<string, number>> => parseMetrics(await scrape(adminUrl))
+  const stop = async (): Promise<number | NodeJS.Signals> => {
+    const scraped = await scrape(adminUrl).catch(() => '')
+    const code = await running.stop(60_000)
+    keepOutput(running.log() + scraped)
+    return code
+  }
   return {
     url: `http://${listen}`,
     adminUrl,
@@ -101,11 +109,9 @@ export async function startHeadwater(options: HeadwaterOptions): Promise<Headwat
     logged: () => jsonLines(running.log()),
     signal: (signal) => running.signal(signal),
     exited: running.exited,
-    async stop() {
-      const scraped = await scrape(adminUrl).catch(() => '')
-      const code = await running.stop(60_000)
-      keepOutput(running.log() + scraped)
-      return code
+    stop,
+    async close() {
+      await stop().finally(() => removeFolder(folder))
     },
     async kill9() {
       await running.kill9()

@@ -1,6 +1,6 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { stringify } from 'yaml'
 import { type CertificateAuthority, createCertificateAuthority } from './certificates.ts'
 import { htpasswdLine, needPart } from './parts.ts'
@@ -116,6 +116,7 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Regi
       await running.stop(2000)
       await tokens?.close()
       await rm(folder, { recursive: true, force: true })
+      if (authority) await rm(dirname(authority.caFile), { recursive: true, force: true })
     },
   }
 }

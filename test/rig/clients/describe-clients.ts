@@ -109,7 +109,7 @@ export function describeClients(
       let headwater: Headwater
       beforeAll(async () => {
         headwater = await startHeadwater({ resources: resourcesFor(urls) })
-        closing.push(headwater.stop)
+        closing.push(headwater.close)
         client = await open()
         closing.push(client.close)
         seen.versions.set(name, client.version)
