@@ -4,7 +4,12 @@ import { createFakeUpstream, type FakeUpstream, type FakeUpstreamOptions } from 
 import { type Headwater, startHeadwater } from '../../rig/headwater.ts'
 import { contentStore } from '../../rig/image-store.ts'
 import { pushImage, type SampleImage } from '../../rig/images.ts'
-import { type Invariants, type WatchedUpstream, watchInvariants } from '../../rig/invariants.ts'
+import {
+  type Aftermath,
+  type Invariants,
+  type WatchedUpstream,
+  watchInvariants,
+} from '../../rig/invariants.ts'
 import {
   type Resource,
   registryResource,
@@ -54,7 +59,10 @@ export interface Scene {
   /** The row's fault begins. */
   begin(name: string): Promise<Stage>
   /** Heals the row's upstream and checks I1 to I9. */
-  expectInvariants(name: string, limits?: { requestsAtMost?: number; heal?: () => unknown }): Promise<void>
+  expectInvariants(
+    name: string,
+    limits?: Partial<Pick<Aftermath, 'requestsAtMost' | 'heal' | 'fillsBeside'>>,
+  ): Promise<void>
   /** Once all is over, these rows' tags are confirmed again, with no hand. */
   expectConfirmed(names: readonly string[]): Promise<void>
   close(): Promise<void>
@@ -137,7 +145,7 @@ export async function createScene(
       begun.set(name, stage(name).upstream.requests().length)
       return stage(name)
     },
-    async expectInvariants(name, { requestsAtMost = 30, heal } = {}) {
+    async expectInvariants(name, { requestsAtMost = 30, ...limits } = {}) {
       const { upstream, cached, cold } = stage(name)
       await invariants.expect({
         upstreams: [upstream],
@@ -147,7 +155,7 @@ export async function createScene(
           manifest.digest,
           layers[1]?.digest ?? manifest.digest,
         ]),
-        ...(heal && { heal }),
+        ...limits,
         cold: `/v2/default/${name}-both/app/manifests/later`,
       })
     },
