@@ -9,9 +9,16 @@ export const registryHostAnnotation = 'headwater.dev/registry-host'
 /** On a Secret: its credentials may be sent over http:// to another machine. */
 export const allowPlainHttpAnnotation = 'headwater.dev/allow-plain-http'
 
-export const objectName = z.string().max(253).regex(objectNamePattern, {
-  error: 'expected lower-case letters, digits, "-" and "."',
-})
+const objectNameOf = (length: number) =>
+  z
+    .string()
+    .max(length)
+    .regex(objectNamePattern, { error: 'expected lower-case letters, digits, "-" and "."' })
+
+export const objectName = objectNameOf(253)
+
+/** Of our own kinds: short enough to be the value of a label, and for two of them to make a path. */
+export const ownName = objectNameOf(63)
 
 export const Metadata = z.object({
   name: objectName.meta({ description: 'Name of the object, unique for its kind in its namespace.' }),
@@ -23,11 +30,17 @@ export const Metadata = z.object({
   labels: z.record(z.string(), z.string()).optional().meta({ description: 'Labels.' }),
   annotations: z.record(z.string(), z.string()).optional().meta({ description: 'Annotations.' }),
 })
+export const OwnMetadata = Metadata.extend({
+  name: ownName.meta({ description: 'Name of the object, unique for its kind in its namespace.' }),
+}).meta({ description: 'Name, namespace, labels and annotations.' })
 export type Metadata = Readonly<z.infer<typeof Metadata>>
 
-export const LocalObjectRef = z.object({
-  name: objectName.meta({ description: 'Name of an object in the same namespace.' }),
-})
+/** References are replaced whole by whoever writes them. */
+export const atomicMap = { 'x-kubernetes-map-type': 'atomic' } as const
+
+export const LocalObjectRef = z
+  .object({ name: objectName.meta({ description: 'Name of an object in the same namespace.' }) })
+  .meta(atomicMap)
 
 export const dataKey = z
   .string()
@@ -46,26 +59,34 @@ export const repositoryGlob = z
       'A glob over repository names: "*" is any run of characters without "/", "**" any run, "?" one character.',
   })
 
+/** A rule beyond what a schema can say, as the API server reads it. */
 export interface Rule {
-  /** The rule in CEL, for the API server. */
+  /** In CEL; it holds for what is valid. */
   readonly rule: string
+  /** What to write instead. */
   readonly message: string
+  /** In CEL: a message that depends on the value. `message` is for where it fails. */
+  readonly messageExpression?: string
+  /** The field to blame, such as `.tls`, where it is not the whole value. */
+  readonly fieldPath?: string
 }
 
 /**
- * A rule beyond what the schema can say, once for zod and once, in CEL, for the API server, with one message. Both must
- * accept the same. Goes last, as it carries the description.
+ * A rule twice: in CEL for the API server, and for zod, with one message. Both must accept the same. Goes last, as it
+ * carries the description.
  */
 export function withRule<T extends z.ZodType>(
   schema: T,
-  { rule, message }: Rule,
+  rule: Rule,
   holds: (value: z.output<T>) => boolean,
+  explain: (value: unknown) => string = () => rule.message,
 ): T {
   const meta = schema.meta() ?? {}
   const earlier = (meta['x-kubernetes-validations'] ?? []) as readonly Rule[]
+  const path = rule.fieldPath?.split('.').filter((name) => name !== '')
   return schema
-    .refine(holds, { error: message })
-    .meta({ ...meta, 'x-kubernetes-validations': [...earlier, { rule, message }] })
+    .refine(holds, { error: ({ input }) => explain(input), ...(path && { path }) })
+    .meta({ ...meta, 'x-kubernetes-validations': [...earlier, rule] })
 }
 
 /** Lists are replaced whole by whoever writes them: two field managers never interleave. */

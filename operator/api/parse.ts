@@ -10,9 +10,12 @@ export type Parsed<T> =
   | { readonly value: T; readonly problems?: undefined }
   | { readonly value?: undefined; readonly problems: readonly FieldProblem[] }
 
-/** Reads a resource by its schema, defaults filled in; all problems at once. Unknown fields are dropped. */
+/**
+ * Reads a resource by its schema, defaults filled in; all problems at once. Unknown fields are dropped, and a field
+ * that is null is not there, as for an API server.
+ */
 export function parseResource<T extends z.ZodType>(schema: T, value: unknown): Parsed<z.output<T>> {
-  const parsed = schema.safeParse(value, { error: explain })
+  const parsed = schema.safeParse(withoutNulls(value), { error: explain })
   if (parsed.success) return { value: parsed.data }
   return {
     problems: parsed.error.issues.map(({ path, message }) => ({
@@ -31,6 +34,15 @@ export function formatField(path: readonly (string | number)[]): string {
       return at === 0 ? step : `.${step}`
     })
     .join('')
+}
+
+/** Items of lists stay: there a null is a mistake. */
+function withoutNulls(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutNulls)
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(
+    Object.entries(value).flatMap(([key, field]) => (field === null ? [] : [[key, withoutNulls(field)]])),
+  )
 }
 
 function explain(issue: z.core.$ZodRawIssue): string {
@@ -64,7 +76,7 @@ const typeNames: Readonly<Record<string, string>> = {
 function explainType(expected: string, input: unknown): string {
   const nameOf = (type: string) => typeNames[type] ?? `a ${type}`
   const wanted = `expected ${nameOf(expected)}`
-  if (input === null) return `${wanted}, found nothing; leave the field out for its default`
+  if (input === null) return `${wanted}, found nothing`
   const found = nameOf(Array.isArray(input) ? 'array' : typeof input)
   const isUnquoted = expected === 'string' && typeof input !== 'object'
   return `${wanted}, found ${found}${isUnquoted ? '; put it in quotes' : ''}`

@@ -16,7 +16,7 @@ it('makes a whole set of routes', () => {
   const { documents, problems } = compileResources({
     ...none,
     upstreams: [upstream({}), upstream({ defaultRepositoryPrefix: 'library' }, { name: 'quay' })],
-    virtualRegistries: [registry({ upstreams, access, hosts: ['Images.Example.com'] })],
+    virtualRegistries: [registry({ upstreams, access, hosts: ['images.example.com'] })],
   })
   expect(problems).toEqual([])
   expect(RouteDocuments.parse(documents)).toEqual(documents)
@@ -88,7 +88,7 @@ it('says which host is taken', () => {
     upstreams: [upstream({})],
     virtualRegistries: [
       registry({ hosts: ['a.example'] }, { name: 'first' }),
-      registry({ hosts: ['b.example', 'A.example'] }, { name: 'second' }),
+      registry({ hosts: ['b.example', 'a.example'] }, { name: 'second' }),
     ],
   })
   expect(problems).toEqual([
@@ -100,11 +100,11 @@ it('says which host is taken', () => {
   ])
 })
 
-it('has no default path for a registry called v2', () => {
+it('has no default path in a namespace called v2', () => {
   const { documents, problems } = compileResources({
     ...none,
-    upstreams: [upstream({})],
-    virtualRegistries: [registry({}, { name: 'v2' })],
+    upstreams: [upstream({}, { namespace: 'v2' })],
+    virtualRegistries: [registry({}, { namespace: 'v2' })],
   })
   expect(problems).toMatchObject([{ path: ['spec', 'path'], reason: 'InvalidPath' }])
   expect(documents.registries).toEqual([])

@@ -100,7 +100,7 @@ export async function ensureParts(say: (line: string) => void): Promise<MissingP
 
 async function ensureGo(name: PartName, say: (line: string) => void): Promise<void> {
   const origin: Origin = origins[name]
-  if (!('go' in origin) || origin.module !== undefined) return
+  if (!('go' in origin)) return
   const path = part(name)
   if (path !== undefined && path === given(name)) return
   const said = path ? await run(path, origin.says) : undefined

@@ -38,6 +38,7 @@ export async function startProcess({
     cwd,
     stdio: ['ignore', 'pipe', 'pipe'],
   })
+  endWithUs(child)
   let text = ''
   let look = () => {}
   const hear = (chunk: Buffer): void => {
@@ -92,6 +93,22 @@ export async function startProcess({
       await exited
     },
   }
+}
+
+const ours = new Set<ChildProcess>()
+
+/** A program does not outlive a test that dies before it could stop it. */
+function endWithUs(child: ChildProcess): void {
+  if (ours.size === 0) process.once('exit', killOurs)
+  ours.add(child)
+  child.once('close', () => {
+    ours.delete(child)
+    if (ours.size === 0) process.off('exit', killOurs)
+  })
+}
+
+function killOurs(): void {
+  for (const child of ours) child.kill('SIGKILL')
 }
 
 function exitOf(child: ChildProcess): Promise<number | NodeJS.Signals> {

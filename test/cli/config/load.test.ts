@@ -179,11 +179,11 @@ describe('what is wrong with a configuration is said with file, line, document, 
     ],
     [
       'wrong types',
-      sound.replace('path: hub', 'path: 1\n  hosts: a\n  access:\n  serving: yes'),
+      sound.replace('path: hub', 'path: 1\n  hosts: a\n  access: []\n  serving: yes'),
       [
         'a.yaml:11: document 2, VirtualRegistry default/all: spec.path: expected a string, found a number; put it in quotes',
         'a.yaml:12: document 2, VirtualRegistry default/all: spec.hosts: expected a list, found a string',
-        'a.yaml:13: document 2, VirtualRegistry default/all: spec.access: expected an object, found nothing; leave the field out for its default',
+        'a.yaml:13: document 2, VirtualRegistry default/all: spec.access: expected an object, found a list',
         'a.yaml:14: document 2, VirtualRegistry default/all: spec.serving: expected Enabled or Disabled',
       ],
     ],
@@ -216,7 +216,7 @@ describe('what is wrong with a configuration is said with file, line, document, 
       'a host with a port',
       sound.replace('path: hub', 'hosts: [a.example, "b.example:443"]'),
       [
-        'a.yaml:11: document 2, VirtualRegistry default/all: spec.hosts[1]: expected a host without a port, such as registry.example.com',
+        'a.yaml:11: document 2, VirtualRegistry default/all: spec.hosts[1]: expected a host in lower case and without a port, such as registry.example.com',
       ],
     ],
     [

@@ -92,7 +92,7 @@ it('answers to the names of Docker Hub and to those it mirrors', () => {
     'index.docker.io',
     'registry-1.docker.io',
   ])
-  const mirror = upstream({ url: 'https://Mirror.example:5000/x', mirrorOf: ['Docker.io', 'quay.io:8443'] })
+  const mirror = upstream({ url: 'https://Mirror.example:5000/x', mirrorOf: ['docker.io', 'quay.io:8443'] })
   expect(routeOf(mirror).namespaceHosts).toEqual([
     'mirror.example:5000',
     'docker.io',
@@ -103,7 +103,7 @@ it('answers to the names of Docker Hub and to those it mirrors', () => {
 })
 
 it('normalises the hosts of token services', () => {
-  const tokenServiceHosts = ['Auth.docker.io:443', 'auth.docker.io', '127.0.0.1:5001']
+  const tokenServiceHosts = ['auth.docker.io:443', 'auth.docker.io', '127.0.0.1:5001']
   expect(routeOf(upstream({ tokenServiceHosts })).tokenServiceHosts).toEqual([
     'auth.docker.io',
     '127.0.0.1:5001',

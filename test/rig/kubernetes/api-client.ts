@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http'
 import { Agent, request as send } from 'node:https'
 import { text } from 'node:stream/consumers'
 
@@ -26,9 +27,9 @@ export function createApiClient({ url, ca, token }: { url: string; ca: string; t
       const type = contentType ?? (method === 'PATCH' ? 'application/merge-patch+json' : 'application/json')
       const headers = { authorization: `Bearer ${token}`, 'content-type': type }
       return new Promise((resolve, reject) => {
-        const sent = send({ agent, hostname, port, method, path, headers, timeout: 30_000 }, (answer) => {
-          text(answer).then((said) => resolve({ status: answer.statusCode ?? 0, body: read(said) }), reject)
-        })
+        const sent = send({ agent, hostname, port, method, path, headers, timeout: 30_000 }, (answer) =>
+          resolve(read(answer)),
+        )
         sent.on('timeout', () => sent.destroy(new Error(`no answer to ${method} ${path}`)))
         sent.on('error', reject)
         sent.end(body === undefined ? undefined : JSON.stringify(body))
@@ -38,8 +39,10 @@ export function createApiClient({ url, ca, token }: { url: string; ca: string; t
   }
 }
 
-function read(said: string): unknown {
-  return /^[[{]/.test(said) ? JSON.parse(said) : said
+async function read(answer: IncomingMessage): Promise<ApiAnswer> {
+  const said = await text(answer)
+  const isJson = answer.headers['content-type']?.startsWith('application/json')
+  return { status: answer.statusCode ?? 0, body: isJson ? JSON.parse(said) : said }
 }
 
 /** The body of an answer that must not be a refusal. */

@@ -6,7 +6,7 @@ import { temporaryFolder } from '../headwater.ts'
 import { needPart, type PartName } from '../parts.ts'
 import { mustRun, type Ran, type RunningProcess, run, startProcess } from '../process.ts'
 import { type ApiClient, createApiClient, mustSucceed } from './api-client.ts'
-import { installCrds } from './crds.ts'
+import { installCrds, untilCrdsAreServed } from './crds.ts'
 import { type Etcd, startEtcd } from './etcd.ts'
 import { isFree, pickPort } from './port.ts'
 
@@ -102,6 +102,7 @@ export async function startApiServer({ args = [], crds = true }: ApiServerOption
     const isReady = async () =>
       (await admin.client.request('GET', '/readyz').catch(() => undefined))?.status === 200
     await until(isReady, 'the API server is not ready')
+    await untilCrdsAreServed(admin.client)
   }
   await start()
   if (crds) await installCrds(admin.client)
