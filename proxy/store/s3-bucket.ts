@@ -1,0 +1,327 @@
+import type { Readable } from 'node:stream'
+import {
+  AbortMultipartUploadCommand,
+  CompleteMultipartUploadCommand,
+  CreateMultipartUploadCommand,
+  DeleteObjectCommand,
+  GetObjectCommand,
+  type GetObjectCommandOutput,
+  HeadBucketCommand,
+  HeadObjectCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+  S3Client,
+  S3ServiceException,
+  UploadPartCommand,
+} from '@aws-sdk/client-s3'
+import { NoRoomError } from './blob-store.ts'
+import { createBreaker, inTime, StoreUnavailableError } from './breaker.ts'
+import { type ObjectBody, withDeadlines } from './s3-body.ts'
+
+/**
+ * One bucket. Whatever it does ends in time. Reads keep a breaker, behind which S3 costs nothing while it is away; writes,
+ * for which no client waits, fail at once while it is open. Throws StoreUnavailableError, and NoRoomError for a full bucket.
+ */
+export interface Bucket {
+  readonly available: boolean
+  /** Undefined when absent. */
+  head(key: string): Promise<StoredObject | undefined>
+  /** From `start` to the end. Undefined when absent, or no longer what `ifMatch` was. The caller reads or destroys it. */
+  get(key: string, from?: { start: number; ifMatch: string }): Promise<OpenObject | undefined>
+  /** False when the precondition fails. */
+  put(key: string, body: Uint8Array, condition?: ObjectCondition): Promise<boolean>
+  /** False when something else than `ifMatch` is there. Deleting what is absent succeeds. */
+  delete(key: string, ifMatch?: string): Promise<boolean>
+  list(prefix: string): AsyncIterable<ListedObject>
+
+  startUpload(key: string): Promise<string>
+  /** Gives the part's etag. */
+  uploadPart(key: string, uploadId: string, number: number, body: Uint8Array): Promise<string>
+  /** `exists` where an object is there already, `lost` where the upload is not there any more. */
+  completeUpload(key: string, uploadId: string, etags: readonly string[]): Promise<'done' | 'exists' | 'lost'>
+  abortUpload(key: string, uploadId: string): Promise<void>
+
+  /** Throws BucketSettingsError for what no waiting cures; true when it can be used, false when it is away. */
+  check(): Promise<boolean>
+  close(): void
+}
+
+export interface StoredObject {
+  readonly size: number
+  readonly etag: string
+}
+
+export interface ListedObject extends StoredObject {
+  readonly key: string
+  readonly modifiedAt: number
+}
+
+export interface OpenObject extends StoredObject {
+  readonly body: ObjectBody
+}
+
+export type ObjectCondition = { readonly ifMatch: string } | { readonly ifAbsent: true }
+
+/** There is no such bucket, or it is elsewhere: a person must change a setting. */
+export class BucketSettingsError extends Error {
+  override readonly name = 'BucketSettingsError'
+}
+
+export interface BucketOptions {
+  readonly bucket: string
+  /** Of a compatible server; unset for AWS. */
+  readonly endpoint?: string | undefined
+  readonly region?: string | undefined
+  readonly onChange?: (available: boolean, error: unknown) => void
+  readonly limits?: Partial<BucketLimits>
+}
+
+export interface BucketLimits {
+  /** To the head of an answer that a client waits for. */
+  readonly answerMs: number
+  /** For a small write, and a page of a list. */
+  readonly writeMs: number
+  /** For a part, and for putting parts together. */
+  readonly uploadMs: number
+  /** Between two pieces of a body. */
+  readonly idleMs: number
+}
+
+const defaultLimits: BucketLimits = { answerMs: 2_000, writeMs: 10_000, uploadMs: 60_000, idleMs: 10_000 }
+
+const connectMs = 1_000
+const maxSockets = 128
+
+export function createBucket({ bucket, endpoint, region, onChange, limits: given }: BucketOptions): Bucket {
+  const limits = { ...defaultLimits, ...given }
+  const s3 = createClient(endpoint, region, limits)
+  const breaker = createBreaker({
+    name: 'S3',
+    probe: (abortSignal) => s3.send(new HeadBucketCommand({ Bucket: bucket }), { abortSignal }),
+    probeMs: limits.answerMs,
+    isTrouble,
+    failuresToOpen: 3,
+    onChange: onChange ?? (() => {}),
+  })
+  const at = (key: string) => ({ Bucket: bucket, Key: key })
+
+  async function write<T>(work: (signal: AbortSignal) => Promise<T>, ms = limits.writeMs): Promise<T> {
+    if (!breaker.available) throw new StoreUnavailableError('S3 is away')
+    try {
+      return await inTime(work, ms)
+    } catch (error) {
+      if (isFull(error)) throw new NoRoomError('the bucket is full', { cause: error })
+      if (!(error instanceof S3ServiceException) || isTrouble(error)) {
+        throw new StoreUnavailableError('S3 did not take what it was given', { cause: error })
+      }
+      throw error
+    }
+  }
+
+  return {
+    get available() {
+      return breaker.available
+    },
+
+    async head(key) {
+      const object = await orAbsent(
+        breaker.run(
+          (abortSignal) => s3.send(new HeadObjectCommand(at(key)), { abortSignal }),
+          limits.answerMs,
+        ),
+      )
+      return object && { size: object.ContentLength ?? 0, etag: object.ETag ?? '' }
+    },
+
+    async get(key, from) {
+      const range = from && from.start > 0 ? { Range: `bytes=${from.start}-` } : {}
+      const condition = from ? { IfMatch: from.ifMatch } : {}
+      const command = new GetObjectCommand({ ...at(key), ...range, ...condition })
+      const object = await orAbsent(
+        breaker.run((abortSignal) => s3.send(command, { abortSignal }), limits.answerMs),
+      )
+      return object && openedOf(object, from?.start ?? 0, limits.idleMs)
+    },
+
+    put(key, body, condition) {
+      const command = new PutObjectCommand({ ...at(key), Body: body, ...headersOf(condition) })
+      return onlyIf((signal) => s3.send(command, { abortSignal: signal }), condition !== undefined)
+    },
+
+    async delete(key, ifMatch) {
+      const condition = ifMatch === undefined ? {} : { IfMatch: ifMatch }
+      const command = new DeleteObjectCommand({ ...at(key), ...condition })
+      return onlyIf((signal) => s3.send(command, { abortSignal: signal }), false)
+    },
+
+    async *list(prefix) {
+      let token: string | undefined
+      do {
+        const command = new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix, ContinuationToken: token })
+        const page = await write((abortSignal) => s3.send(command, { abortSignal }))
+        for (const { Key, Size, ETag, LastModified } of page.Contents ?? []) {
+          if (Key === undefined || !Key.startsWith(prefix)) continue
+          yield { key: Key, size: Size ?? 0, etag: ETag ?? '', modifiedAt: LastModified?.getTime() ?? 0 }
+        }
+        const next = page.IsTruncated ? page.NextContinuationToken : undefined
+        if (next !== undefined && next === token) throw new StoreUnavailableError('S3 lists in a circle')
+        token = next
+      } while (token !== undefined)
+    },
+
+    async startUpload(key) {
+      const command = new CreateMultipartUploadCommand(at(key))
+      const { UploadId } = await write((abortSignal) => s3.send(command, { abortSignal }))
+      if (UploadId === undefined) throw new StoreUnavailableError('S3 began an upload and gave no id')
+      return UploadId
+    },
+
+    async uploadPart(key, uploadId, number, body) {
+      const command = new UploadPartCommand({
+        ...at(key),
+        ...{ UploadId: uploadId, PartNumber: number, Body: body },
+      })
+      const { ETag } = await write((abortSignal) => s3.send(command, { abortSignal }), limits.uploadMs)
+      if (ETag === undefined) throw new StoreUnavailableError('S3 took a part and gave no etag')
+      return ETag
+    },
+
+    async completeUpload(key, uploadId, etags) {
+      const parts = etags.map((etag, at) => ({ PartNumber: at + 1, ETag: etag }))
+      const command = new CompleteMultipartUploadCommand({
+        ...at(key),
+        ...{ UploadId: uploadId, MultipartUpload: { Parts: parts }, IfNoneMatch: '*' },
+      })
+      try {
+        await write((abortSignal) => s3.send(command, { abortSignal }), limits.uploadMs)
+        return 'done'
+      } catch (error) {
+        if (statusOf(error) === 412) return 'exists'
+        if (statusOf(error) === 404 || statusOf(error) === 409) return 'lost'
+        throw error
+      }
+    },
+
+    async abortUpload(key, uploadId) {
+      const command = new AbortMultipartUploadCommand({ ...at(key), UploadId: uploadId })
+      await write((abortSignal) => s3.send(command, { abortSignal })).catch((error: unknown) => {
+        if (statusOf(error) !== 404) throw error
+      })
+    },
+
+    async check() {
+      try {
+        const command = new HeadBucketCommand({ Bucket: bucket })
+        await breaker.run((abortSignal) => s3.send(command, { abortSignal }), limits.answerMs)
+        return true
+      } catch (error) {
+        const cause = error instanceof StoreUnavailableError ? error.cause : error
+        const problem = settingsProblems[statusOf(cause) ?? 0]
+        if (problem === undefined) return false
+        throw new BucketSettingsError(`bucket ${bucket}: ${problem}`, { cause })
+      }
+    },
+
+    close() {
+      breaker.close()
+      s3.destroy()
+    },
+  }
+
+  /** Two writers at once may be told to try again: then one of them finds what the other wrote. */
+  async function onlyIf(
+    work: (signal: AbortSignal) => Promise<unknown>,
+    absentFails: boolean,
+  ): Promise<boolean> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await write(work)
+        return true
+      } catch (error) {
+        const status = statusOf(error)
+        if (status === 412) return false
+        if (status === 404 && !isMissingBucket(error)) return !absentFails
+        if (status !== 409 || attempt >= 5) throw error
+      }
+    }
+  }
+}
+
+/** Checksums only where the operation demands them: servers that are not AWS may not know AWS's newer ones. */
+function createClient(
+  endpoint: string | undefined,
+  region: string | undefined,
+  { idleMs }: BucketLimits,
+): S3Client {
+  const agent = { keepAlive: true, maxSockets }
+  return new S3Client({
+    ...(endpoint === undefined ? {} : { endpoint, forcePathStyle: true }),
+    ...(region === undefined ? (endpoint === undefined ? {} : { region: 'us-east-1' }) : { region }),
+    requestChecksumCalculation: 'WHEN_REQUIRED',
+    responseChecksumValidation: 'WHEN_REQUIRED',
+    expectContinueHeader: false,
+    followRegionRedirects: false,
+    maxAttempts: 3,
+    requestHandler: {
+      connectionTimeout: connectMs,
+      socketTimeout: idleMs,
+      httpAgent: agent,
+      httpsAgent: agent,
+    },
+  })
+}
+
+function openedOf(object: GetObjectCommandOutput, start: number, idleMs: number): OpenObject {
+  const stream = object.Body as Readable
+  const length = object.ContentLength ?? 0
+  const rangeStart = /^bytes (\d+)-/.exec(object.ContentRange ?? '')?.[1]
+  if ((start > 0 || rangeStart !== undefined) && Number(rangeStart) !== start) {
+    stream.destroy()
+    throw new StoreUnavailableError('S3 answered with another range than it was asked for')
+  }
+  return {
+    size: start + length,
+    etag: object.ETag ?? '',
+    body: withDeadlines(stream, { length, idleMs }),
+  }
+}
+
+async function orAbsent<T>(answer: Promise<T>): Promise<T | undefined> {
+  try {
+    return await answer
+  } catch (error) {
+    const status = statusOf(error)
+    if ((status === 404 && !isMissingBucket(error)) || status === 412) return undefined
+    throw error
+  }
+}
+
+function headersOf(condition: ObjectCondition | undefined): { IfMatch?: string; IfNoneMatch?: string } {
+  if (condition === undefined) return {}
+  return 'ifAbsent' in condition ? { IfNoneMatch: '*' } : { IfMatch: condition.ifMatch }
+}
+
+const settingsProblems: Readonly<Record<number, string>> = {
+  301: 'it is in another region; see --s3-region and --s3-endpoint',
+  400: 'S3 takes the request for a mistaken one; see --s3-region and --s3-endpoint',
+  404: 'there is no such bucket',
+}
+
+function statusOf(error: unknown): number | undefined {
+  return error instanceof S3ServiceException ? error.$metadata.httpStatusCode : undefined
+}
+
+function isMissingBucket(error: unknown): boolean {
+  return error instanceof S3ServiceException && error.name === 'NoSuchBucket'
+}
+
+/** What it says of an object's state is an answer; all else, refused credentials too, is trouble. */
+function isTrouble(error: unknown): boolean {
+  return isMissingBucket(error) || ![404, 409, 412, 416].includes(statusOf(error) ?? 0)
+}
+
+const fullNames = ['XMinioStorageFull', 'InsufficientStorage', 'QuotaExceeded', 'EntityTooLarge']
+
+function isFull(error: unknown): boolean {
+  return error instanceof S3ServiceException && (statusOf(error) === 507 || fullNames.includes(error.name))
+}
