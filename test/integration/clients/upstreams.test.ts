@@ -91,7 +91,7 @@ describeWithParts(
       for (const id of columns) samples.set(id, await readSample(id, { largeBytes }))
       headwater = await startHeadwater({ resources })
       closing.push(headwater.close)
-      for (const open of [openCrane, openContainerd, openRegctl]) {
+      for (const open of [openCrane, () => openContainerd(), openRegctl]) {
         const client = await open()
         closing.push(client.close)
         clients.push(client)

@@ -2,7 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { temporaryFolder } from '../headwater.ts'
 import { needPart } from '../parts.ts'
-import { startProcess } from '../process.ts'
+import { mustRun, startProcess } from '../process.ts'
 import { type Client, type Command, nameAt, type Place, referencesTo } from './client.ts'
 import { hashFiles, removeWithMounts } from './files.ts'
 import { runClient } from './run-client.ts'
@@ -10,8 +10,8 @@ import type { Sample } from './samples.ts'
 
 const unused = ['grpc.v1.cri', 'internal.v1.opt', 'snapshotter.v1.btrfs', 'snapshotter.v1.zfs']
 
-/** A containerd of its own, and `ctr` for it. */
-export async function openContainerd(): Promise<Client> {
+/** A containerd of its own, and `ctr` for it. Images of `mirrored` are those it asks the mirrors for. */
+export async function openContainerd({ mirrored = 'docker.io' } = {}): Promise<Client> {
   const folder = await temporaryFolder()
   const at = (name: string) => join(folder, name)
   await writeFile(
@@ -30,11 +30,14 @@ export async function openContainerd(): Promise<Client> {
     command: needPart('containerd'),
     args: ['--config', at('config.toml')],
     ready: /containerd successfully booted/,
+  }).catch(async (error) => {
+    await removeWithMounts(folder)
+    throw error
   })
   const said = /(?:^|\n)ctr: (?<what>[^\n]+)/
   const ctr = (...args: string[]) =>
     runClient(needPart('ctr'), ['--address', at('socket'), '--namespace', 'test', ...args], { said })
-  const version = (await ctr('version')).match(/Server:\s+Version: +(?<version>\S+)/)?.groups?.version
+  const [, , version] = (await mustRun(needPart('containerd'), ['--version'])).trim().split(/\s+/)
   const blobs = at('root/io.containerd.content.v1.content/blobs')
 
   const listed = async (kind: string): Promise<string[]> =>
@@ -58,10 +61,10 @@ export async function openContainerd(): Promise<Client> {
     title,
     wanted: ({ platform }) => platform,
     async get(place, sample) {
-      await mkdir(at('hosts/docker.io'), { recursive: true })
+      await mkdir(at(`hosts/${mirrored}`), { recursive: true })
       const hosts = `server = "http://127.0.0.1:1"\n${hostOf(place)}\ncapabilities = ["pull", "resolve"]\n`
-      await writeFile(at('hosts/docker.io/hosts.toml'), hosts)
-      return stored(sample, [...pull, '--hosts-dir', at('hosts')], `docker.io/${sample.repository}`)
+      await writeFile(at(`hosts/${mirrored}/hosts.toml`), hosts)
+      return stored(sample, [...pull, '--hosts-dir', at('hosts')], `${mirrored}/${sample.repository}`)
     },
   })
 

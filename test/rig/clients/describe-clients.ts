@@ -49,7 +49,7 @@ const clients: readonly {
   {
     name: 'containerd',
     parts: ['containerd', 'ctr'],
-    open: openContainerd,
+    open: () => openContainerd(),
     commands: [
       'ctr images pull',
       'ctr images pull, hosts.toml with override_path and /v2/…',

@@ -15,6 +15,10 @@ export async function openDocker(): Promise<Client> {
   const configFile = join(folder, 'daemon.json')
   await writeFile(configFile, '{}')
   const host = `unix://${join(folder, 'socket')}`
+  const cleanUp = async (): Promise<void> => {
+    await stopLeftover(join(folder, 'exec/containerd/containerd.pid'))
+    await removeWithMounts(folder)
+  }
   const daemon = await startProcess({
     command: needPart('dockerd'),
     args: [
@@ -23,11 +27,14 @@ export async function openDocker(): Promise<Client> {
       ...['--iptables=false', '--bridge=none'],
     ],
     ready: /API listen on/,
+  }).catch(async (error) => {
+    await cleanUp()
+    throw error
   })
   const env = { DOCKER_HOST: host, DOCKER_CONFIG: folder, DOCKER_CONTEXT: undefined }
   const said = /(?:^|\n)(?:Error response from daemon: )?(?<what>[^\n]+)\s*$/
   const docker = (...args: string[]) => runClient(needPart('docker'), args, { env, said })
-  const version = (await docker('version', '--format', '{{.Server.Version}}')).trim()
+  const engine = / version (?<version>[^\s,]+)/.exec(await mustRun(needPart('dockerd'), ['--version']))
 
   let mirror = ''
   /** The engine takes other mirrors on SIGHUP. */
@@ -36,7 +43,10 @@ export async function openDocker(): Promise<Client> {
     const before = daemon.log().length
     await writeFile(configFile, JSON.stringify({ 'registry-mirrors': [url] }))
     daemon.signal('SIGHUP')
-    while (!daemon.log().slice(before).includes('Reloaded configuration')) await sleep(20)
+    for (let tries = 0; !daemon.log().slice(before).includes('Reloaded configuration'); tries++) {
+      if (tries === 500) throw new Error(`the engine took no mirror:\n${daemon.log().slice(before)}`)
+      await sleep(20)
+    }
     mirror = url
   }
 
@@ -69,7 +79,7 @@ export async function openDocker(): Promise<Client> {
   }
 
   return {
-    version: `docker engine ${version}`,
+    version: `docker engine ${engine?.groups?.version}`,
     commands: [
       {
         title: 'docker pull',
@@ -88,8 +98,7 @@ export async function openDocker(): Promise<Client> {
     ],
     async close() {
       await daemon.stop(30_000)
-      await stopLeftover(join(folder, 'exec/containerd/containerd.pid'))
-      await removeWithMounts(folder)
+      await cleanUp()
     },
   }
 }
