@@ -2,6 +2,7 @@ import { fsync, type NoParamCallback } from 'node:fs'
 import { mkdir, open, rename } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { NoRoomError } from './blob-store.ts'
+import { createGate } from './gate.ts'
 
 /** What must be on the disk before anybody builds on it. */
 export interface Durability {
@@ -91,23 +92,6 @@ export async function makeRoot(path: string): Promise<string> {
 export async function syncFolder(path: string): Promise<void> {
   await using folder = await open(path, 'r')
   await folder.sync()
-}
-
-function createGate(places: number): <T>(work: () => Promise<T>) => Promise<T> {
-  const waiting: (() => void)[] = []
-  let free = places
-
-  return async (work) => {
-    if (free > 0) free -= 1
-    else await new Promise<void>((resolve) => waiting.push(resolve))
-    try {
-      return await work()
-    } finally {
-      const next = waiting.shift()
-      if (next) next()
-      else free += 1
-    }
-  }
 }
 
 /** For the calls of `node:fs` that have no form with a bare descriptor in `node:fs/promises`. */

@@ -1,0 +1,144 @@
+import type { Observer } from '../observer.ts'
+import type { Digest } from '../oci/digest.ts'
+import { type BlobStore, blobKey, type OpenBlob } from './blob-store.ts'
+import { StoreUnavailableError } from './breaker.ts'
+import type { FileBlobStore } from './file-blob-store.ts'
+import { createGate } from './gate.ts'
+import { createS3BlobWriter } from './s3-blob-writer.ts'
+import type { Bucket } from './s3-bucket.ts'
+import { type Download, startDownload } from './s3-download.ts'
+import { createUpload } from './s3-upload.ts'
+import { digestAt } from './stored-files.ts'
+
+export interface S3BlobStore extends BlobStore {
+  /** Resolves when nothing is under way that nobody waits for. */
+  settled(): Promise<void>
+}
+
+const root = 'blobs/'
+
+/** Parts in memory at a time, each of 8 MiB unless the blob is very large. */
+const partsAtOnce = 6
+
+const keyOf = (digest: Digest) => root + blobKey(digest)
+
+/**
+ * Blobs in S3 behind a hot tier on local disk. A blob is there when S3 has it. Where S3 is away, what the hot tier has
+ * is read on; all else is absent.
+ */
+export function createS3BlobStore({
+  bucket,
+  hot,
+  observer,
+  partBytes,
+}: {
+  bucket: Bucket
+  hot: FileBlobStore
+  observer: Pick<Observer, 'storeFailure'>
+  /** For tests. */
+  partBytes?: number
+}): S3BlobStore {
+  const gate = createGate(partsAtOnce)
+  const downloads = new Map<Digest, Promise<Download | undefined>>()
+  const background = new Set<Promise<void>>()
+
+  function inBackground(work: Promise<void>, operation: string): void {
+    const watched = work
+      .catch((error: unknown) => tell(operation, error))
+      .finally(() => background.delete(watched))
+    background.add(watched)
+  }
+
+  /** That S3 is away has been told when its breaker opened. */
+  function tell(operation: string, error: unknown): void {
+    if (!(error instanceof StoreUnavailableError && !bucket.available))
+      observer.storeFailure(operation, error)
+  }
+
+  /** Undefined where S3 does not have it, or is away. Whoever comes meanwhile reads along. */
+  async function download(digest: Digest): Promise<Download | undefined> {
+    const running = downloads.get(digest)
+    if (running) return running
+    const starting = start(digest).catch((error: unknown) => {
+      tell('blob.open', error)
+      return undefined
+    })
+    downloads.set(digest, starting)
+    const ended = await starting
+    inBackground(
+      (ended?.done ?? Promise.resolve()).finally(() => downloads.delete(digest)),
+      'blob.download',
+    )
+    return ended
+  }
+
+  async function start(digest: Digest): Promise<Download | undefined> {
+    const key = keyOf(digest)
+    const object = await bucket.get(key)
+    if (!object) return undefined
+    const { size, etag, body } = object
+    const writer = await hot.create(digest, size).catch((error: unknown) => {
+      tell('blob.create', error)
+      return undefined
+    })
+    const remote = {
+      digest,
+      size,
+      reopen: async (from: number) => (await bucket.get(key, { start: from, ifMatch: etag }))?.body,
+      onSpoiled: () =>
+        inBackground(
+          bucket.delete(key, etag).then(() => undefined),
+          'blob.spoiled',
+        ),
+    }
+    return startDownload(remote, body, writer, (error) => tell('blob.download', error))
+  }
+
+  return {
+    async stat(digest) {
+      try {
+        return await bucket.head(keyOf(digest))
+      } catch (error) {
+        if (!(error instanceof StoreUnavailableError)) throw error
+        return hot.stat(digest)
+      }
+    },
+
+    async open(digest): Promise<OpenBlob | undefined> {
+      const blob = (await hot.open(digest)) ?? (await download(digest))?.open()
+      // A download may have ended just now, which put it into the hot tier.
+      return blob ?? hot.open(digest)
+    },
+
+    async create(digest, size) {
+      const local = await hot.create(digest, size)
+      if (!local) return undefined
+      const options = { bucket, key: keyOf(digest), size, read: local.read, gate }
+      return createS3BlobWriter({
+        local,
+        startUpload: () => createUpload({ ...options, ...(partBytes === undefined ? {} : { partBytes }) }),
+        inBackground: (work) => inBackground(work, 'blob.abort'),
+      })
+    },
+
+    async delete(digest, condition) {
+      // An etag of the hot tier was given where S3 was away.
+      if (condition && (await hot.stat(digest))?.etag === condition.ifMatch)
+        return hot.delete(digest, condition)
+      const deleted = await bucket.delete(keyOf(digest), condition?.ifMatch)
+      if (deleted) await hot.delete(digest)
+      return deleted
+    },
+
+    async *list() {
+      for await (const { key, size, etag, modifiedAt } of bucket.list(root)) {
+        const digest = digestAt(key.slice(root.length))
+        if (digest) yield { digest, size, etag, modifiedAt }
+      }
+    },
+
+    async settled() {
+      while (background.size > 0) await Promise.all(background)
+    },
+  }
+}
