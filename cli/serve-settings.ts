@@ -1,4 +1,6 @@
 import { type Flag, type FlagValues, UsageError } from './flags.ts'
+import { readSharedSettings, type SharedSettings, sharedFlags } from './shared-settings.ts'
+import { parseBytes } from './sizes.ts'
 
 export const serveFlags: readonly Flag[] = [
   {
@@ -14,6 +16,7 @@ export const serveFlags: readonly Flag[] = [
     value: 'BYTES',
     help: 'the most the cache may take on the disk, as a number or with Ki, Mi, Gi or Ti; blobs go, the least recently used first',
   },
+  ...sharedFlags,
   { name: 'listen', value: 'HOST:PORT', default: '127.0.0.1:5050', help: 'where clients pull from' },
   {
     name: 'admin-listen',
@@ -50,6 +53,8 @@ export interface ServeSettings {
   readonly config: readonly string[]
   readonly data: string
   readonly dataMaxBytes: number | undefined
+  /** Undefined where the cache is this machine's own. */
+  readonly shared: SharedSettings | undefined
   readonly listen: Address
   readonly adminListen: Address
   readonly denyUpstreamCidrs: readonly string[]
@@ -105,11 +110,15 @@ export function readServeSettings(values: FlagValues): ServeSettings {
       `--listen: ${listen.host} can be reached from other machines, and there are no logins yet: add --allow-anonymous if everybody who reaches it may pull`,
     )
   }
+  const shared = readSharedSettings(values, one('data')!, problems)
+  if (shared && dataMaxBytes !== undefined)
+    problems.push('--data-max-bytes: the cache is in S3 and Redis; --spool-max-bytes bounds what is here')
   if (problems.length > 0) throw new UsageError(problems)
   return {
     config: values.get('config') ?? [],
     data: one('data')!,
     dataMaxBytes,
+    shared,
     listen: listen!,
     adminListen: adminListen!,
     denyUpstreamCidrs,
@@ -121,20 +130,11 @@ export function readServeSettings(values: FlagValues): ServeSettings {
 }
 
 /** `[::1]:5050`, `127.0.0.1:5050` or `localhost:0`. */
-function parseAddress(text: string): Address | undefined {
+export function parseAddress(text: string): Address | undefined {
   const { six, host, port } =
     /^(?:\[(?<six>[0-9a-fA-F:.]+)\]|(?<host>[A-Za-z0-9.-]+)):(?<port>\d{1,5})$/.exec(text)?.groups ?? {}
   const number = Number(port)
   return port !== undefined && number <= 65535 ? { host: (six ?? host)!, port: number } : undefined
-}
-
-const units: Readonly<Record<string, number>> = { '': 1, Ki: 2 ** 10, Mi: 2 ** 20, Gi: 2 ** 30, Ti: 2 ** 40 }
-const leastDataBytes = 16 * 2 ** 20
-
-function parseBytes(text: string): number | undefined {
-  const { number, unit = '' } = /^(?<number>\d{1,15})(?<unit>Ki|Mi|Gi|Ti)?$/.exec(text)?.groups ?? {}
-  const bytes = Number(number) * units[unit]!
-  return Number.isSafeInteger(bytes) && bytes >= leastDataBytes ? bytes : undefined
 }
 
 function parseSeconds(text: string): number | undefined {

@@ -4,13 +4,15 @@ import { resolve } from 'node:path'
 import { createAdmin } from '../proxy/http/admin.ts'
 import { createApp } from '../proxy/http/app.ts'
 import { createLogger, type Log } from '../proxy/log.ts'
-import { createMetrics } from '../proxy/metrics.ts'
+import { createMetrics, type Metrics } from '../proxy/metrics.ts'
 import type { Observer } from '../proxy/observer.ts'
 import { createPull } from '../proxy/pull/create-pull.ts'
 import { createRouteTable } from '../proxy/route-table.ts'
 import type { RouteDocuments } from '../proxy/routes.ts'
+import { BucketSettingsError } from '../proxy/store/bucket-settings-error.ts'
 import { FolderInUseError } from '../proxy/store/folder-lock.ts'
-import { type LocalStores, openLocalStores } from '../proxy/store/local-stores.ts'
+import { openLocalStores } from '../proxy/store/local-stores.ts'
+import type { SharedStores, SharedStoresObserver } from '../proxy/store/shared-stores.ts'
 import { createUpstreamClient } from '../proxy/upstream/create-upstream-client.ts'
 import { formatBanner } from './banner.ts'
 import { type Configuration, loadConfiguration } from './config/load.ts'
@@ -59,9 +61,10 @@ async function run(settings: ServeSettings, environment: NodeJS.ProcessEnv): Pro
     level: settings.logLevel,
     format: settings.logFormat ?? (process.stdout.isTTY ? 'pretty' : 'json'),
   })
-  const observer: Observer = {
+  const observer: Observer & SharedStoresObserver = {
     ...metrics,
     storeFailure: (operation, error) => tellStoreFailure(log, metrics, operation, error),
+    storeAvailable: (store, available, error) => tellAvailability(log, metrics, store, available, error),
   }
   const data = resolve(settings.data)
   const stores = await openStores(data, settings, observer)
@@ -74,8 +77,9 @@ async function run(settings: ServeSettings, environment: NodeJS.ProcessEnv): Pro
     proxyUrl: environment.HTTPS_PROXY ?? environment.https_proxy,
     noProxy: environment.NO_PROXY ?? environment.no_proxy,
   })
+  const { blobs, documents, index } = stores
   const pull = createPull({
-    ...stores,
+    ...{ blobs, documents, index },
     client,
     observer,
     now: Date.now,
@@ -84,7 +88,7 @@ async function run(settings: ServeSettings, environment: NodeJS.ProcessEnv): Pro
   let table = createRouteTable(initial.documents)
   let notReady: string | undefined = 'starting'
   const app = createApp({ pull, table: () => table, log, metrics })
-  const admin = createAdmin({ notReady: () => notReady, metrics })
+  const admin = createAdmin({ notReady: () => notReady, degraded: stores.degraded, metrics })
 
   const listen = await orStartError(app.listen(settings.listen), '--listen', settings.listen)
   const adminListen = await orStartError(
@@ -93,7 +97,7 @@ async function run(settings: ServeSettings, environment: NodeJS.ProcessEnv): Pro
     settings.adminListen,
   )
   metrics.configReloaded(true, new Date())
-  process.stderr.write(formatBanner({ table, listen, admin: adminListen, data }))
+  process.stderr.write(formatBanner({ table, listen, admin: adminListen, data: placeOf(data, settings) }))
   notReady = undefined
 
   const ending = new AbortController()
@@ -146,17 +150,35 @@ function takeConfiguration({ documents, problems }: Configuration, log: Log): Ro
 
 async function openStores(
   data: string,
-  { dataMaxBytes }: ServeSettings,
-  observer: Observer,
-): Promise<LocalStores> {
+  { dataMaxBytes, shared }: ServeSettings,
+  observer: SharedStoresObserver,
+): Promise<SharedStores> {
+  const [flag, folder] = shared ? ['--spool', resolve(shared.spool.folder)] : ['--data', data]
   try {
-    return await openLocalStores({ folder: data, maxBytes: dataMaxBytes, observer })
+    if (shared) {
+      // Only then: the clients of S3 and Redis cost a start without them time and memory.
+      const { openSharedStores } = await import('../proxy/store/shared-stores.ts')
+      return await openSharedStores({ ...shared, observer })
+    }
+    return {
+      ...(await openLocalStores({ folder: data, maxBytes: dataMaxBytes, observer })),
+      degraded: () => [],
+    }
   } catch (error) {
-    if (error instanceof FolderInUseError) throw new StartError([`--data: ${error.message}`])
+    if (error instanceof FolderInUseError) throw new StartError([`${flag}: ${error.message}`])
+    if (error instanceof BucketSettingsError) throw new StartError([`--s3-bucket: ${error.message}`])
     const { code } = error as NodeJS.ErrnoException
-    if (code !== undefined && code in reasons) throw new StartError([`--data: ${data}: ${reasons[code]}`])
+    if (code !== undefined && code in reasons) throw new StartError([`${flag}: ${folder}: ${reasons[code]}`])
     throw error
   }
+}
+
+/** What a person knows the cache by. */
+function placeOf(data: string, { shared }: ServeSettings): string {
+  if (!shared) return data
+  const { redis, s3, spool } = shared
+  const nodes = redis.nodes.map(({ host, port }) => `${host}:${port}`).join(', ')
+  return `bucket ${s3.bucket} and Redis at ${nodes}; copies of it in ${resolve(spool.folder)}`
 }
 
 const reasons: Readonly<Record<string, string>> = {
@@ -192,4 +214,16 @@ async function orStartError<T>(listening: Promise<T>, flag: string, { host, port
 function tellStoreFailure(log: Log, metrics: Observer, operation: string, error: unknown): void {
   metrics.storeFailure(operation, error)
   log.logger.error({ err: error, operation }, 'the cache could not be written or read; pulls go on without')
+}
+
+function tellAvailability(
+  log: Log,
+  metrics: Metrics,
+  store: string,
+  available: boolean,
+  error: unknown,
+): void {
+  metrics.storeAvailable(store, available)
+  if (available) log.logger.info({ store }, 'a shared store is back')
+  else log.logger.warn({ store, err: error }, 'a shared store is away; pulls go on without')
 }

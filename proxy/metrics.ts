@@ -13,6 +13,8 @@ export interface EdgeMetrics {
 
 export interface Metrics extends Observer, EdgeMetrics {
   configReloaded(success: boolean, at: Date): void
+  /** Of the stores that replicas share. */
+  storeAvailable(store: string, available: boolean): void
   readonly contentType: string
   scrape(): Promise<string>
   close(): void
@@ -43,8 +45,16 @@ export function createMetrics({ version }: { readonly version: string }): Metric
     'When a configuration was last tried.',
   )
 
+  const available = gauge(
+    register,
+    'headwater_store_available',
+    'Whether a shared store answers; without it the cache does less and pulls go on.',
+    ['store'],
+  )
+
   return {
     ...observer,
+    storeAvailable: (store, is) => available.set({ store }, is ? 1 : 0),
     requests,
     servedBytes,
     duration,

@@ -16,6 +16,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { NoRoomError } from './blob-store.ts'
 import { createBreaker, inTime, StoreUnavailableError } from './breaker.ts'
+import { BucketSettingsError } from './bucket-settings-error.ts'
 import { type ObjectBody, withDeadlines } from './s3-body.ts'
 
 /**
@@ -61,11 +62,6 @@ export interface OpenObject extends StoredObject {
 }
 
 export type ObjectCondition = { readonly ifMatch: string } | { readonly ifAbsent: true }
-
-/** There is no such bucket, or it is elsewhere: a person must change a setting. */
-export class BucketSettingsError extends Error {
-  override readonly name = 'BucketSettingsError'
-}
 
 export interface BucketOptions {
   readonly bucket: string

@@ -1,5 +1,7 @@
+import { StoreUnavailableError } from './breaker.ts'
 import { checkDocumentKey, type DocumentStore, maxDocumentBytes } from './document-store.ts'
 import { createKeyedLock } from './keyed-lock.ts'
+import type { ObjectBody } from './s3-body.ts'
 import type { Bucket } from './s3-bucket.ts'
 
 const root = 'documents/'
@@ -14,14 +16,11 @@ export function createS3DocumentStore({ bucket }: { bucket: Bucket }): DocumentS
       const object = await bucket.get(root + key)
       if (!object) return undefined
       const { etag, size, body } = object
-      try {
-        if (size > maxDocumentBytes) throw new Error(`a document of ${size} bytes is too large`)
-        const chunks: Uint8Array[] = []
-        for (let chunk = await body.next(); chunk; chunk = await body.next()) chunks.push(chunk)
-        return { body: Buffer.concat(chunks).toString('utf8'), etag }
-      } finally {
+      if (size > maxDocumentBytes) {
         body.destroy()
+        throw new Error(`a document of ${size} bytes is too large`)
       }
+      return { body: await readText(body), etag }
     },
 
     /** In turn within one process, which saves S3 most of the conflicts. */
@@ -45,6 +44,18 @@ export function createS3DocumentStore({ bucket }: { bucket: Bucket }): DocumentS
       await locked(key, () => bucket.delete(root + key))
     },
   }
+}
+
+async function readText(body: ObjectBody): Promise<string> {
+  const chunks: Uint8Array[] = []
+  try {
+    for (let chunk = await body.next(); chunk; chunk = await body.next()) chunks.push(chunk)
+  } catch (cause) {
+    throw new StoreUnavailableError('S3 cut a document short', { cause })
+  } finally {
+    body.destroy()
+  }
+  return Buffer.concat(chunks).toString('utf8')
 }
 
 /** Somebody else's object may lie among ours. */
