@@ -94,7 +94,35 @@ export function structuralSchema(schema: z.ZodType): Schema {
     io: 'input',
     override: ({ zodSchema, jsonSchema }) => adjust(zodSchema, jsonSchema),
   })
-  return inOrder(json as unknown as Schema)
+  return inOrder(withoutRepeating(json as unknown as Schema))
+}
+
+/** Moves the rules of what must not be repeated to the object around it. */
+function withoutRepeating({ properties, items, ...schema }: Schema): Schema {
+  const lifted: Rule[] = []
+  const fields = Object.entries(properties ?? {}).map(([name, field]) => {
+    const { 'never-repeated': isMarked, 'x-kubernetes-validations': rules = [], ...rest } = field
+    if (!isMarked) return [name, withoutRepeating(field)]
+    lifted.push(...rules.map((rule) => ofField(name, rule, schema.required?.includes(name) ?? false)))
+    return [name, withoutRepeating(rest as Schema)]
+  })
+  const rules = [...lifted, ...(schema['x-kubernetes-validations'] ?? [])]
+  return {
+    ...(schema as Schema),
+    ...(properties && { properties: Object.fromEntries(fields) }),
+    ...(items && { items: withoutRepeating(items) }),
+    ...(rules.length > 0 && { 'x-kubernetes-validations': rules }),
+  }
+}
+
+function ofField(name: string, { rule, message, messageExpression }: Rule, isRequired: boolean): Rule {
+  const inField = (expression: string) => expression.replaceAll(/\bself\b/g, `self.${name}`)
+  return {
+    rule: isRequired ? inField(rule) : `!has(self.${name}) || ${inField(rule)}`,
+    message,
+    ...(messageExpression && { messageExpression: inField(messageExpression) }),
+    fieldPath: `.${name}`,
+  }
 }
 
 const order = ['description', 'type', 'format', 'default', 'enum']

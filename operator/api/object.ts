@@ -71,6 +71,9 @@ export interface Rule {
   readonly fieldPath?: string
 }
 
+/** For `meta`: the API server repeats a text that it refuses, but not where the rule is one of the object around it. */
+export const neverRepeated = { 'never-repeated': true } as const
+
 /**
  * A rule twice: in CEL for the API server, and for zod, with one message. Both must accept the same. Goes last, as it
  * carries the description.

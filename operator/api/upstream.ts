@@ -6,6 +6,7 @@ import {
   atomicMap,
   dataKey,
   LocalObjectRef,
+  neverRepeated,
   OwnMetadata,
   objectName,
   withRule,
@@ -53,7 +54,7 @@ const Revalidation = z.object({
 const userInfoPattern = /^[A-Za-z]+:\/\/[^/?#]*@/
 const schemePattern = /^[hH][tT][tT][pP][sS]?:\/\//
 
-/** What an address lacks, the first of them; without repeating it, as it may hold a password. In CEL and in `explainUrl`. */
+/** What is wrong with an address, the first of these. It is never repeated, as it may hold a password. */
 const urlMessages = {
   scheme: 'expected an address with http:// or https://, such as https://registry-1.docker.io',
   userInfo: 'no user name or password in the address; use credentialsSecretRef',
@@ -71,10 +72,14 @@ function explainUrl(value: unknown): string {
 }
 
 const url = withRule(
-  z.string().max(255).meta({
-    description:
-      'Address of the registry: http:// or https://, a host, perhaps a port and a path. A "/" or "/v2" at its end is dropped. Another address begins with an empty cache.',
-  }),
+  z
+    .string()
+    .max(255)
+    .meta({
+      ...neverRepeated,
+      description:
+        'Address of the registry: http:// or https://, a host, perhaps a port and a path. A "/" or "/v2" at its end is dropped. Another address begins with an empty cache.',
+    }),
   {
     rule: `self.matches(${celPattern(urlPattern)})`,
     message: urlMessages.other,
