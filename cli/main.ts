@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { formatHelp, readFlags, UsageError } from './flags.ts'
+import { operatorCommand } from './operator.ts'
 import { scrubCommand } from './scrub.ts'
 import { serveCommand } from './serve.ts'
 
@@ -10,7 +11,11 @@ export interface Command {
   run(values: ReturnType<typeof readFlags>, environment: NodeJS.ProcessEnv): Promise<number>
 }
 
-const commands: Readonly<Record<string, Command>> = { serve: serveCommand, scrub: scrubCommand }
+const commands: Readonly<Record<string, Command>> = {
+  serve: serveCommand,
+  operator: operatorCommand,
+  scrub: scrubCommand,
+}
 
 async function main(args: readonly string[]): Promise<number> {
   const [name = '', ...rest] = args
@@ -34,7 +39,7 @@ async function main(args: readonly string[]): Promise<number> {
 }
 
 function overview(): string {
-  const rows = Object.entries(commands).map(([name, { summary }]) => `  ${name.padEnd(8)}${summary}`)
+  const rows = Object.entries(commands).map(([name, { summary }]) => `  ${name.padEnd(10)}${summary}`)
   return [
     'headwater: a container virtual registry',
     '',

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { z } from 'zod'
 
 /**
@@ -72,3 +73,41 @@ export const RouteDocuments = z.object({
 })
 /** A whole set, swapped at once. A registry refers to the upstreams of its own namespace by name. */
 export type RouteDocuments = Readonly<z.infer<typeof RouteDocuments>>
+
+/**
+ * What a document may need that not every proxy can do, by name. A proxy that lacks one does not take the document: it
+ * would serve something else than was written. Fields that an older proxy may ignore need none.
+ */
+export const features = ['redirect'] as const
+export type Feature = (typeof features)[number]
+
+/** What this program's proxy can do. */
+export const supportedFeatures: readonly string[] = []
+
+/** How one route lies in the routes namespace: a Secret of this type, with the JSON of a RouteDocument under this key. */
+export const routeSecretType = 'headwater.dev/route'
+export const routeSecretKey = 'document'
+/** In bytes of JSON. */
+export const longestDocument = 256 * 1024
+
+export const RouteDocument = z.object({
+  /** Names of features; also such as are not known here yet. */
+  features: z.array(z.string()),
+  /** Another one whenever the route is another. It says nothing of the route: there are secrets in it. */
+  revision: z.string(),
+  route: z.discriminatedUnion('kind', [UpstreamRoute, RegistryRoute]),
+})
+export type RouteDocument = Readonly<z.infer<typeof RouteDocument>>
+
+export function featuresOf(route: UpstreamRoute | RegistryRoute): Feature[] {
+  return route.kind === 'VirtualRegistry' && route.blobDelivery === 'Redirect' ? ['redirect'] : []
+}
+
+/**
+ * What a registry serves as a whole: its own document and those of its upstreams, in order. Undefined for one that is
+ * not there.
+ */
+export function registryRevision(own: string, upstreams: readonly (string | undefined)[]): string {
+  const parts = [own, ...upstreams.map((revision) => revision ?? '')]
+  return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 32)
+}

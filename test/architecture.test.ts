@@ -8,7 +8,7 @@ import { describe, expect, it } from 'vitest'
  */
 const allowed: Record<string, readonly string[]> = {
   'proxy/': ['node:', 'proxy/'],
-  'proxy/routes.ts': ['zod'],
+  'proxy/routes.ts': ['node:crypto', 'zod'],
   'proxy/route-table.ts': ['proxy/routes', 'proxy/access/', 'proxy/oci/'],
   'proxy/log.ts': ['pino', 'proxy/log-destination'],
   'proxy/log-destination.ts': ['node:'],
@@ -55,9 +55,13 @@ const allowed: Record<string, readonly string[]> = {
     ],
     ...['proxy/log', 'proxy/metrics', 'proxy/metric-series', 'fastify', 'pino'],
   ],
-  'operator/': ['node:', 'operator/', 'proxy/routes'],
+  'operator/': ['node:', 'operator/', 'proxy/routes', 'zod'],
+  'operator/runtime/': [
+    ...['node:', 'operator/runtime/', 'operator/api/'],
+    ...['@kubernetes/client-node', '@prometheus-io/client'],
+  ],
   'operator/api/': ['operator/api/', 'zod'],
-  'cli/': ['node:', 'cli/', 'operator/', 'proxy/', 'yaml', 'zod', 'pino'],
+  'cli/': ['node:', 'cli/', 'operator/', 'proxy/', 'yaml', 'zod', 'pino', '@kubernetes/client-node'],
 }
 
 const files = ['proxy', 'operator', 'cli'].flatMap((folder) => filesUnder(folder))
@@ -75,6 +79,7 @@ describe('who may import whom', () => {
 
   it.each([
     ['undici', /^proxy\/upstream\//],
+    ['@kubernetes/client-node', /^(?:operator\/runtime|cli)\//],
     ['fastify', /^proxy\/http\//],
     ['node:sqlite', /^proxy\/store\//],
     ['@aws-sdk/client-s3', /^proxy\/store\/s3-bucket\.ts$/],
@@ -82,6 +87,18 @@ describe('who may import whom', () => {
   ])('%s lives in one place', (name, home) => {
     expect(files.filter((path) => importsOf(path).includes(name) && !home.test(path))).toEqual([])
   })
+})
+
+describe('decisions', () => {
+  const pure = ['node:crypto', 'node:util', 'zod']
+
+  it.each(files.filter((path) => /^operator\/(?:.*\/)?(?:plan|compile|contest|claims|grants)\.ts$/.test(path)))(
+    '%s and all that it runs do no I/O',
+    (path) => {
+      const packages = [...reachedFrom(path)].filter((name) => !name.endsWith('.ts'))
+      expect(packages.filter((name) => !pure.includes(name))).toEqual([])
+    },
+  )
 })
 
 it.each(files.filter((path) => !path.startsWith('cli/')))('%s does not read the environment', (path) => {
@@ -130,4 +147,16 @@ function importsOf(path: string): string[] {
   return names
     .map((match) => (match[1] ?? match[2])!)
     .map((name) => (name.startsWith('.') ? join(dirname(path), name) : name))
+}
+
+/** Files and packages that are run when this file is: imports of types alone are not. */
+function reachedFrom(path: string, reached = new Set<string>()): Set<string> {
+  const text = readFileSync(path, 'utf8').replace(/^(?:import|export) type [^;]*? from '[^']+'$/gm, '')
+  for (const [, name = ''] of text.matchAll(/\bfrom '([^']+)'/g)) {
+    const target = name.startsWith('.') ? join(dirname(path), name) : name
+    if (reached.has(target)) continue
+    reached.add(target)
+    if (target.endsWith('.ts')) reachedFrom(target, reached)
+  }
+  return reached
 }

@@ -6,9 +6,17 @@ import { type Address, hostsAlike, normaliseTokenHost, parseAddress } from './ad
 import { type Chosen, chooseCredentials } from './credentials.ts'
 import { type Lookup, resolveTls, type Tls } from './tls.ts'
 
+/** Of a route what the spec says by itself, without any other object. */
+export type UpstreamDraft = Omit<UpstreamRoute, 'id' | 'origin' | 'credentials' | 'tls' | 'problem'>
+
 export type CompiledUpstream =
   | { readonly route: UpstreamRoute; readonly problems: readonly [] }
-  | { readonly route: undefined; readonly problems: readonly Problem[] }
+  | {
+      readonly route: undefined
+      readonly problems: readonly Problem[]
+      /** Undefined where the address is none. */
+      readonly draft: UpstreamDraft | undefined
+    }
 
 /**
  * The route of an upstream. There is none while there is a problem: without its Secret even the account, and with it
@@ -16,9 +24,10 @@ export type CompiledUpstream =
  */
 export function compileUpstream({ metadata, spec }: Upstream, lookup: Lookup): CompiledUpstream {
   const { namespace, name } = metadata
-  const blame = (findings: readonly Finding[]) => ({
+  const blame = (findings: readonly Finding[], draft?: UpstreamDraft) => ({
     route: undefined,
     problems: findings.map((finding) => ({ kind: 'Upstream' as const, namespace, name, ...finding })),
+    draft,
   })
 
   const address = parseAddress(spec.url)
@@ -27,34 +36,41 @@ export function compileUpstream({ metadata, spec }: Upstream, lookup: Lookup): C
       { path: ['spec', 'url'], reason: 'InvalidUrl', message: 'the host is neither a name nor an address' },
     ])
   }
+  const draft = draftOf({ metadata, spec }, address)
   const tls = resolveTls(spec, lookup)
   const secretName = spec.credentialsSecretRef?.name
   const chosen: Chosen | undefined =
     secretName === undefined ? undefined : chooseCredentials(secretName, lookup.secret(secretName), address)
   if (chosen?.finding || tls.findings.length > 0) {
-    return blame([...(chosen?.finding ? [chosen.finding] : []), ...tls.findings])
+    return blame([...(chosen?.finding ? [chosen.finding] : []), ...tls.findings], draft)
   }
 
   const credentials = chosen?.credentials
   const account = credentials?.username ?? tls.subject ?? 'anonymous'
-  const { defaultRepositoryPrefix } = spec
   return {
     route: {
-      kind: 'Upstream',
-      namespace,
-      name,
+      ...draft,
       id: upstreamId(namespace, name, address.url, account),
       origin: originOf(address, tls),
-      url: address.url,
       ...(credentials === undefined ? {} : { credentials }),
       ...(tls.settings === undefined ? {} : { tls: tls.settings }),
-      revalidation: spec.revalidation,
-      ...(defaultRepositoryPrefix === undefined ? {} : { defaultRepositoryPrefix }),
-      tokenServiceHosts: [...new Set(spec.tokenServiceHosts.map(normaliseTokenHost))],
-      namespaceHosts: namespaceHostsOf(address, spec.mirrorOf),
-      mode: spec.mode,
     },
     problems: [],
+  }
+}
+
+function draftOf({ metadata, spec }: Pick<Upstream, 'metadata' | 'spec'>, address: Address): UpstreamDraft {
+  const { defaultRepositoryPrefix } = spec
+  return {
+    kind: 'Upstream',
+    namespace: metadata.namespace,
+    name: metadata.name,
+    url: address.url,
+    revalidation: spec.revalidation,
+    ...(defaultRepositoryPrefix === undefined ? {} : { defaultRepositoryPrefix }),
+    tokenServiceHosts: [...new Set(spec.tokenServiceHosts.map(normaliseTokenHost))],
+    namespaceHosts: namespaceHostsOf(address, spec.mirrorOf),
+    mode: spec.mode,
   }
 }
 

@@ -1,0 +1,82 @@
+import {
+  type Grant,
+  type Grants,
+  parseHostGrant,
+  parsePathGrant,
+} from '../operator/virtual-registry/grants.ts'
+import { type ClusterSettings, isNamespace, orUsageError, readClusterSettings } from './cluster-settings.ts'
+import type { FlagValues } from './flags.ts'
+import { type Address, parseAddress } from './serve-settings.ts'
+
+const logLevels = ['debug', 'info', 'warn', 'error'] as const
+
+export interface OperatorSettings extends ClusterSettings {
+  /** Empty for all. */
+  readonly watchNamespaces: readonly string[]
+  readonly grants: Grants
+  readonly externalUrl: string | undefined
+  readonly adminListen: Address
+  readonly logLevel: (typeof logLevels)[number]
+  /** Undefined when not said. */
+  readonly logFormat: 'json' | 'pretty' | undefined
+}
+
+/** Throws UsageError with every problem. */
+export function readOperatorSettings(values: FlagValues, environment: NodeJS.ProcessEnv): OperatorSettings {
+  const problems: string[] = []
+  const check = <T>(
+    name: string,
+    parse: (text: string) => T | undefined,
+    expected: string,
+  ): T | undefined => {
+    const text = values.get(name)?.at(-1)
+    const parsed = text === undefined ? undefined : parse(text)
+    if (text !== undefined && parsed === undefined) {
+      problems.push(`--${name}: ${JSON.stringify(text)} is not ${expected}`)
+    }
+    return parsed
+  }
+  const checkAll = <T>(name: string, parse: (text: string) => T | undefined, expected: string): T[] =>
+    (values.get(name) ?? []).flatMap((text) => {
+      const parsed = parse(text)
+      if (parsed !== undefined) return [parsed]
+      problems.push(`--${name}: ${JSON.stringify(text)} is not ${expected}`)
+      return []
+    })
+  const paths: Grant[] = checkAll('grant-path', parsePathGrant, 'NS=PREFIX, such as team-a=shared/images')
+  const hosts: Grant[] = checkAll(
+    'grant-host',
+    parseHostGrant,
+    'NS=PATTERN, such as team-a=*.team-a.example.com',
+  )
+
+  const settings = {
+    ...readClusterSettings(values, environment, problems),
+    watchNamespaces: checkAll(
+      'watch-namespace',
+      (text) => (isNamespace(text) ? text : undefined),
+      'the name of a namespace',
+    ),
+    grants: { paths, hosts },
+    externalUrl: check(
+      'external-url',
+      parseOrigin,
+      'a URL with http:// or https:// and nothing after its host',
+    ),
+    adminListen: check('admin-listen', parseAddress, 'HOST:PORT, such as 127.0.0.1:5052')!,
+    logLevel: check('log-level', (text) => logLevels.find((level) => level === text), logLevels.join(', '))!,
+    logFormat: check(
+      'log-format',
+      (text): 'json' | 'pretty' | undefined => (text === 'json' || text === 'pretty' ? text : undefined),
+      'json or pretty',
+    ),
+  }
+  return orUsageError(settings, problems)
+}
+
+function parseOrigin(text: string): string | undefined {
+  if (!URL.canParse(text)) return undefined
+  const { protocol, origin, pathname, search, hash, username } = new URL(text)
+  const isPlain = pathname === '/' && search === '' && hash === '' && username === ''
+  return isPlain && (protocol === 'http:' || protocol === 'https:') ? origin : undefined
+}

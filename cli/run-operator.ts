@@ -1,0 +1,113 @@
+import { randomBytes, randomUUID } from 'node:crypto'
+import { hostname } from 'node:os'
+import { runOperator } from '../operator/operator.ts'
+import { createCluster } from '../operator/runtime/cluster.ts'
+import { createEventRecorder, createEventSink } from '../operator/runtime/events.ts'
+import { createKubernetesClient } from '../operator/runtime/kubernetes-client.ts'
+import { createLeaderElection } from '../operator/runtime/leader-election.ts'
+import { createLeaseClient } from '../operator/runtime/lease-client.ts'
+import { createRuntimeMetrics } from '../operator/runtime/runtime-metrics.ts'
+import { createWorld } from '../operator/world.ts'
+import { createAdmin } from '../proxy/http/admin.ts'
+import { createLogger, type Log } from '../proxy/log.ts'
+import type { OperatorSettings } from './operator-settings.ts'
+import { readVersion, untilToldToStop } from './starting.ts'
+
+const leaseName = 'headwater-operator'
+
+/** Resolves with the exit code: 1 when the Lease was lost. */
+export async function runOperatorProcess(settings: OperatorSettings): Promise<number> {
+  const { kubeConfig, namespace, routesNamespace, watchNamespaces, grants, externalUrl } = settings
+  const stopped = untilToldToStop()
+  const version = readVersion()
+  const log = createLogger({
+    level: settings.logLevel,
+    format: settings.logFormat ?? (process.stdout.isTTY ? 'pretty' : 'json'),
+  })
+  const metrics = createRuntimeMetrics({ version, leaseName })
+  const identity = `${hostname()}_${randomUUID()}`
+  const client = createKubernetesClient({
+    kubeConfig,
+    userAgent: `headwater-operator/${version}`,
+    observe: metrics.apiRequest,
+  })
+  const world = createWorld({ client, routesNamespace, watchNamespaces, grants, ...tellReads(log) })
+  const election = createLeaderElection({
+    leases: createLeaseClient(client.coordination, { namespace, name: leaseName }),
+    identity,
+    onHolder: (holder) => {
+      metrics.leading(holder === identity)
+      log.logger.info({ holder, leading: holder === identity }, 'the Lease has a holder')
+    },
+    onFailure: (error) => log.logger.warn({ err: error }, 'the Lease could not be read or written'),
+  })
+  const mayWrite = election.isLeading
+  const events = createEventRecorder({
+    sink: createEventSink(client.events),
+    controller: 'headwater.dev/operator',
+    instance: identity,
+    mayWrite,
+    onFailure: (error) => log.logger.warn({ err: error }, 'an event could not be written'),
+  })
+
+  let isStopping = false
+  const admin = createAdmin({
+    notReady: () => {
+      if (isStopping) return 'stopping'
+      const missing = world.unsynced()
+      return missing.length === 0 ? undefined : `not read yet: ${missing.join(', ')}`
+    },
+    metrics,
+  })
+  await admin.listen(settings.adminListen)
+  const ending = new AbortController()
+  void stopped.then((signal) => {
+    isStopping = true
+    log.logger.info({ signal }, 'stopping')
+    ending.abort()
+  })
+  const watched = watchNamespaces.length === 0 ? 'all namespaces' : watchNamespaces
+  const listening = admin.addresses()[0]
+  log.logger.info({ version, watched, routesNamespace, admin: listening }, 'started')
+
+  const reading = new AbortController()
+  const read = world.run(reading.signal)
+  const outcome = await election.run(async (signal) => {
+    await runOperator(
+      {
+        world,
+        cluster: createCluster({ client, routesNamespace, mayWrite }),
+        events,
+        grants,
+        externalUrl,
+        now: () => new Date(),
+        newRevision: () => randomBytes(12).toString('hex'),
+        tell: (fields) => log.logger.info(fields, 'reconciled'),
+        onError: (controller, key, error) =>
+          log.logger.error({ err: error, controller, key }, 'could not be reconciled; it is tried again'),
+        metrics,
+      },
+      signal,
+    )
+    await events.flush()
+  }, ending.signal)
+  if (outcome === 'lost') {
+    log.logger.error('the Lease is lost: somebody else may lead now')
+    log.flushSync()
+    process.exit(1) // at once: what is under way must not end
+  }
+  reading.abort()
+  await read
+  await admin.close()
+  log.logger.info('stopped')
+  log.flushSync()
+  return 0
+}
+
+function tellReads(log: Log) {
+  return {
+    onFailure: (source: string, error: unknown) =>
+      log.logger.warn({ err: error, source }, 'cannot be read; what is known stays'),
+    onRecovery: (source: string) => log.logger.info({ source }, 'can be read again'),
+  }
+}

@@ -1,0 +1,161 @@
+import type { z } from 'zod'
+import { RouteDocument, routeSecretKey } from '../proxy/routes.ts'
+import type { Condition } from './api/condition.ts'
+import type { ConfigMap, Secret } from './api/core.ts'
+import { allowPlainHttpAnnotation, registryHostAnnotation } from './api/object.ts'
+import { type FieldProblem, parseResource } from './api/parse.ts'
+
+/** Of the metadata of any object, what decisions and writes need. */
+export interface SeenMetadata {
+  readonly namespace: string
+  readonly name: string
+  readonly uid: string
+  readonly resourceVersion: string
+  readonly generation: number
+  /** Sortable as text. */
+  readonly creationTimestamp: string
+  readonly annotations: Readonly<Record<string, string>>
+  readonly isBeingDeleted: boolean
+}
+
+/** A custom object as it was seen: what is in it may be older than the schema and refused by it. */
+export interface Seen<Resource> {
+  readonly metadata: SeenMetadata
+  /** Undefined when there are problems. */
+  readonly resource: Resource | undefined
+  readonly problems: readonly FieldProblem[]
+  readonly status: { readonly conditions: readonly Condition[] } & Readonly<Record<string, unknown>>
+}
+
+export type SeenSecret = Secret & { readonly metadata: SeenMetadata }
+export type SeenConfigMap = ConfigMap & { readonly metadata: SeenMetadata }
+
+/** A Secret of the routes namespace. */
+export interface SeenDocument {
+  readonly metadata: SeenMetadata
+  /** Whose document it says it is; undefined when it does not say. */
+  readonly owner: Owner | undefined
+  /** Undefined when it cannot be read, as after going back to an older version. */
+  readonly document: RouteDocument | undefined
+}
+
+export interface Owner {
+  readonly kind: 'Upstream' | 'VirtualRegistry'
+  readonly namespace: string
+  readonly name: string
+}
+
+export function observeCustom<T extends z.ZodType>(schema: T, raw: unknown): Seen<z.output<T>> {
+  const { value, problems = [] } = parseResource(schema, raw)
+  const { status } = record(raw)
+  const { conditions } = record(status)
+  return {
+    metadata: observeMetadata(raw),
+    resource: value,
+    problems,
+    status: { ...record(status), conditions: Array.isArray(conditions) ? (conditions as Condition[]) : [] },
+  }
+}
+
+const readAnnotations = [registryHostAnnotation, allowPlainHttpAnnotation]
+
+export function observeSecret(raw: unknown): SeenSecret {
+  const { type, data } = record(raw)
+  const metadata = observeMetadata(raw)
+  const annotations = Object.fromEntries(
+    Object.entries(metadata.annotations).filter(([name]) => readAnnotations.includes(name)),
+  )
+  return {
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: { ...metadata, annotations },
+    type: String(type),
+    data: texts(data),
+    stringData: {},
+  }
+}
+
+/** Of a ConfigMap only certificates are kept: all of them are watched, and most are of others. */
+export function observeConfigMap(raw: unknown): SeenConfigMap {
+  const { data, binaryData } = record(raw)
+  const kept = (values: unknown, isWanted: (text: string) => boolean) =>
+    Object.fromEntries(Object.entries(texts(values)).map(([key, text]) => [key, isWanted(text) ? text : '']))
+  return {
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: { ...observeMetadata(raw), annotations: {} },
+    data: kept(data, (text) => text.includes('-----BEGIN CERTIFICATE-----')),
+    binaryData: kept(binaryData, (text) =>
+      Buffer.from(text, 'base64').includes('-----BEGIN CERTIFICATE-----'),
+    ),
+  }
+}
+
+export const ownerAnnotations = {
+  kind: 'headwater.dev/owner-kind',
+  namespace: 'headwater.dev/owner-namespace',
+  name: 'headwater.dev/owner-name',
+} as const
+
+export function observeDocument(raw: unknown): SeenDocument {
+  const metadata = observeMetadata(raw)
+  const { annotations } = metadata
+  const kind = annotations[ownerAnnotations.kind]
+  const namespace = annotations[ownerAnnotations.namespace]
+  const name = annotations[ownerAnnotations.name]
+  const isOwned = (kind === 'Upstream' || kind === 'VirtualRegistry') && namespace && name
+  return {
+    metadata,
+    owner: isOwned ? { kind, namespace, name } : undefined,
+    document: readDocument(texts(record(raw).data)[routeSecretKey]),
+  }
+}
+
+/** Undefined for what is no document, or one of another version that cannot be read here. */
+export function readDocument(encoded: string | undefined): RouteDocument | undefined {
+  try {
+    return RouteDocument.parse(JSON.parse(Buffer.from(encoded ?? '', 'base64').toString('utf8')))
+  } catch {
+    return undefined // whatever it says has the text in it
+  }
+}
+
+/** Of a list the client gives dates, of a watch the API server gives text. */
+function observeMetadata(raw: unknown): SeenMetadata {
+  const {
+    namespace,
+    name,
+    uid,
+    resourceVersion,
+    generation,
+    creationTimestamp,
+    annotations,
+    deletionTimestamp,
+  } = record(record(raw).metadata)
+  return {
+    namespace: String(namespace),
+    name: String(name),
+    uid: String(uid),
+    resourceVersion: String(resourceVersion),
+    generation: Number(generation ?? 0),
+    creationTimestamp:
+      creationTimestamp instanceof Date ? creationTimestamp.toISOString() : toIsoString(creationTimestamp),
+    annotations: texts(annotations),
+    isBeingDeleted: deletionTimestamp !== undefined && deletionTimestamp !== null,
+  }
+}
+
+function toIsoString(time: unknown): string {
+  const date = new Date(String(time))
+  return Number.isNaN(date.getTime()) ? '' : date.toISOString()
+}
+
+function record(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {}
+}
+
+function texts(value: unknown): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(record(value)).filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
+  )
+}

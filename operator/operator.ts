@@ -1,0 +1,163 @@
+import { type Delivery, unasked } from './delivery.ts'
+import type { Seen, SeenDocument } from './observed.ts'
+import type { Cluster } from './runtime/cluster.ts'
+import { type Controller, createController } from './runtime/controller.ts'
+import type { EventRecorder } from './runtime/events.ts'
+import type { RuntimeMetrics } from './runtime/runtime-metrics.ts'
+import type { Means } from './settle.ts'
+import { createSweeper } from './sweep.ts'
+import { createUpstreamReconciler } from './upstream/reconcile.ts'
+import { createUpstreamStates } from './upstream/state.ts'
+import type { Grants } from './virtual-registry/grants.ts'
+import { wantedClaim } from './virtual-registry/plan.ts'
+import { createRegistryReconciler } from './virtual-registry/reconcile.ts'
+import { groundsOf, heldClaim, type World } from './world.ts'
+
+export interface OperatorOptions {
+  readonly world: World
+  readonly cluster: Cluster
+  readonly events: EventRecorder
+  readonly delivery?: Delivery
+  readonly grants: Grants
+  readonly externalUrl: string | undefined
+  readonly now: () => Date
+  readonly newRevision: () => string
+  readonly tell: Means['tell']
+  onError(controller: string, key: string, error: unknown): void
+  readonly metrics: Pick<RuntimeMetrics, 'controller'>
+  readonly workers?: number
+  readonly resyncMs?: number
+}
+
+/** How long until it is looked again whether a kind that was gone is back. */
+const recheckMs = 30_000
+
+/**
+ * Keeps documents and statuses equal to what the world asks for, from when everything was read once until the signal is
+ * aborted; resolves when nothing is under way any more. For the leader alone.
+ */
+export async function runOperator(options: OperatorOptions, signal: AbortSignal): Promise<void> {
+  const { world, metrics, onError, workers = 4, resyncMs = 30 * 60_000 } = options
+  await Promise.race([world.synced, whenAborted(signal)])
+  if (signal.aborted) return
+
+  const controllerOf = (name: string, reconcile: (key: string) => Promise<void>): Controller => {
+    const observe = metrics.controller(name, workers)
+    const onFailed = (key: string, error: unknown) => onError(name, key, error)
+    const controller = createController({ reconcile, workers, observe, onError: onFailed })
+    observe.watch(controller.queue)
+    return controller
+  }
+  const means = { delivery: unasked, ...options }
+  const upstreams = controllerOf('upstream', createUpstreamReconciler(means))
+  const upstreamState = createUpstreamStates(world)
+  const registries = controllerOf('virtualregistry', createRegistryReconciler({ ...means, upstreamState }))
+  const recheck = (key: string) => documents.queue.addAfter(key, recheckMs)
+  const documents: Controller = controllerOf('document', createSweeper({ ...means, recheck }))
+
+  connect({ upstreams, registries, documents }, options)
+  const addAll = () => {
+    for (const each of world.upstreams.values()) upstreams.queue.add(keyOf(each))
+    for (const each of world.registries.values()) registries.queue.add(keyOf(each))
+    for (const each of world.documents.values()) documents.queue.add(keyOf(each))
+  }
+  addAll()
+  const resync = setInterval(addAll, resyncMs)
+  try {
+    await Promise.all([upstreams.run(signal), registries.run(signal), documents.run(signal)])
+  } finally {
+    clearInterval(resync)
+  }
+}
+
+interface Controllers {
+  readonly upstreams: Controller
+  readonly registries: Controller
+  readonly documents: Controller
+}
+
+/** Which keys a change concerns. */
+function connect(
+  { upstreams, registries, documents }: Controllers,
+  { world, grants }: OperatorOptions,
+): void {
+  const registriesOf = (upstreamKey: string) => {
+    for (const each of world.registries.select('upstream', upstreamKey)) registries.queue.add(keyOf(each))
+  }
+  const upstreamsWith = (index: string) => (key: string) => {
+    for (const each of world.upstreams.select(index, key)) {
+      upstreams.queue.add(keyOf(each))
+      registriesOf(keyOf(each))
+    }
+  }
+  /** Ground that came free is for those who could not have it. */
+  const release = (grounds: readonly string[]) => {
+    for (const ground of grounds) {
+      for (const each of world.registries.select('claim', ground)) {
+        if (lostItsClaim(each)) registries.queue.add(keyOf(each))
+      }
+    }
+  }
+
+  world.secrets.onChange(upstreamsWith('secret'))
+  world.configMaps.onChange(upstreamsWith('configMap'))
+  world.upstreams.onChange((key, previous, current) => {
+    if (isGone(current)) documents.queue.add(world.documentKey(ownerOf('Upstream', key)))
+    else upstreams.queue.add(key)
+    if (isAnother(previous, current)) registriesOf(key)
+  })
+  world.registries.onChange((key, previous, current) => {
+    if (isGone(current)) documents.queue.add(world.documentKey(ownerOf('VirtualRegistry', key)))
+    else registries.queue.add(key)
+    if (previous !== undefined && isAnother(previous, current))
+      release(groundsOf(wantedClaim(previous, grants)))
+  })
+  world.documents.onChange((key, previous, current) => {
+    documents.queue.add(key)
+    const owner = (current ?? previous)?.owner
+    if (owner === undefined) return
+    const { queue } = owner.kind === 'Upstream' ? upstreams : registries
+    queue.add(`${owner.namespace}/${owner.name}`)
+    if (previous !== undefined) release(groundsLeft(previous, current))
+  })
+}
+
+/** What of the claim of a document is no longer held, as far as somebody else may want it. */
+function groundsLeft(previous: SeenDocument, current: SeenDocument | undefined): string[] {
+  const before = heldClaim(previous)
+  const after = current && heldClaim(current)
+  const isSame = before?.path === after?.path && before?.hosts.join() === after?.hosts.join()
+  return isSame ? [] : groundsOf(before)
+}
+
+function lostItsClaim({ status }: Seen<unknown>): boolean {
+  const accepted = status.conditions.find(({ type }) => type === 'Accepted')
+  return accepted?.reason === 'PathConflict' || accepted?.reason === 'HostConflict'
+}
+
+function isGone(current: Seen<unknown> | undefined): boolean {
+  return current === undefined || current.metadata.isBeingDeleted
+}
+
+/** Whether more than its status is another. */
+function isAnother(previous: Seen<unknown> | undefined, current: Seen<unknown> | undefined): boolean {
+  if (previous === undefined || current === undefined) return true
+  const [a, b] = [previous.metadata, current.metadata]
+  return a.uid !== b.uid || a.generation !== b.generation || a.isBeingDeleted !== b.isBeingDeleted
+}
+
+function ownerOf<Kind extends 'Upstream' | 'VirtualRegistry'>(kind: Kind, key: string) {
+  const [namespace = '', name = ''] = key.split('/')
+  return { kind, namespace, name }
+}
+
+function keyOf({ metadata }: { metadata: { namespace: string; name: string } }): string {
+  return `${metadata.namespace}/${metadata.name}`
+}
+
+function whenAborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve()
+    else signal.addEventListener('abort', () => resolve(), { once: true })
+  })
+}

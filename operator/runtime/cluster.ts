@@ -1,0 +1,115 @@
+import { PatchStrategy, setHeaderOptions } from '@kubernetes/client-node'
+import { isStatus } from './api-error.ts'
+import { call } from './call.ts'
+import type { KubernetesClient } from './kubernetes-client.ts'
+import { group, version } from './sources.ts'
+
+/** Whose fields are whose: what is read in `managedFields` says who wrote it. */
+export const fieldManagers = { documents: 'headwater-operator', status: 'headwater-operator-status' } as const
+
+export interface ObjectRef {
+  readonly kind: string
+  readonly plural: string
+  readonly namespace: string
+  readonly name: string
+  readonly uid: string
+}
+
+export interface SecretToApply {
+  readonly name: string
+  readonly type: string
+  readonly labels: Readonly<Record<string, string>>
+  readonly annotations: Readonly<Record<string, string>>
+  readonly data: Readonly<Record<string, string>>
+}
+
+/** All that the operator writes, and the one thing it asks without watching it. Everything may be repeated. */
+export interface Cluster {
+  /** Resolves with the Secret as it is stored now. */
+  applySecret(secret: SecretToApply): Promise<unknown>
+  /** Nothing when it is gone, or was made anew since. */
+  deleteSecret(secret: { readonly name: string; readonly uid: string }): Promise<void>
+  /** Resolves with the object as it is stored now; undefined when it is gone, or another has its name. */
+  applyStatus(object: ObjectRef, status: unknown): Promise<unknown>
+  /** Whether objects of this kind are kept: false when the definition is gone or going, and its objects with it. */
+  isServed(plural: string): Promise<boolean>
+}
+
+/** A write that was not sent: somebody else may lead. */
+export class NotLeadingError extends Error {
+  override readonly name = 'NotLeadingError'
+}
+
+export function createCluster({
+  client,
+  routesNamespace: namespace,
+  mayWrite,
+}: {
+  readonly client: KubernetesClient
+  readonly routesNamespace: string
+  /** Asked right before each request that writes. */
+  readonly mayWrite: () => boolean
+}): Cluster {
+  const apply = setHeaderOptions('Content-Type', PatchStrategy.ServerSideApply)
+  const write = <T>(request: () => Promise<T>) =>
+    call(() => {
+      if (!mayWrite()) throw new NotLeadingError('the Lease is not held')
+      return request()
+    })
+
+  return {
+    applySecret({ name, type, labels, annotations, data }) {
+      const body = {
+        apiVersion: 'v1',
+        kind: 'Secret',
+        metadata: { name, namespace, labels, annotations },
+        type,
+        data,
+      }
+      const fieldManager = fieldManagers.documents
+      return write(() =>
+        client.core.patchNamespacedSecret({ namespace, name, body, fieldManager, force: true }, apply),
+      )
+    },
+    async deleteSecret({ name, uid }) {
+      const body = { preconditions: { uid } }
+      try {
+        await write(() => client.core.deleteNamespacedSecret({ namespace, name, body }))
+      } catch (error) {
+        if (!isStatus(error, 404, 409)) throw error
+      }
+    },
+    async applyStatus({ kind, plural, namespace: where, name, uid }, status) {
+      // with the uid it is refused where another object has the name by now
+      const body = {
+        apiVersion: `${group}/${version}`,
+        kind,
+        metadata: { name, namespace: where, uid },
+        status,
+      }
+      const target = { group, version, plural, namespace: where, name }
+      const fieldManager = fieldManagers.status
+      try {
+        return await write(() =>
+          client.custom.patchNamespacedCustomObjectStatus(
+            { ...target, body, fieldManager, force: true },
+            apply,
+          ),
+        )
+      } catch (error) {
+        if (isStatus(error, 404, 409)) return undefined
+        throw error
+      }
+    },
+    async isServed(plural) {
+      try {
+        const name = `${plural}.${group}`
+        const found = await call(() => client.extensions.readCustomResourceDefinition({ name }))
+        return found.metadata?.deletionTimestamp === undefined
+      } catch (error) {
+        if (isStatus(error, 404)) return false
+        throw error
+      }
+    },
+  }
+}

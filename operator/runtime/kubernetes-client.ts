@@ -1,0 +1,143 @@
+import {
+  ApiextensionsV1Api,
+  CoordinationV1Api,
+  CoreV1Api,
+  CustomObjectsApi,
+  createConfiguration,
+  EventsV1Api,
+  IsomorphicFetchHttpLibrary,
+  type KubeConfig,
+  type RequestContext,
+  ServerConfiguration,
+  Watch,
+  wrapHttpLibrary,
+} from '@kubernetes/client-node'
+import { ApiError, toApiError } from './api-error.ts'
+
+export interface WatchEvent {
+  readonly type: string
+  // biome-ignore lint/suspicious/noExplicitAny: as it came; whoever reads it parses it
+  readonly object: any
+}
+
+export interface KubernetesClient {
+  readonly custom: CustomObjectsApi
+  readonly core: CoreV1Api
+  readonly coordination: CoordinationV1Api
+  readonly events: EventsV1Api
+  readonly extensions: ApiextensionsV1Api
+  /** Resolves when the server ended the watch in order, rejects with ApiError otherwise; `signal` ends it too. */
+  watch(
+    path: string,
+    query: Readonly<Record<string, string | number | boolean>>,
+    onEvent: (event: WatchEvent) => void,
+    signal: AbortSignal,
+  ): Promise<void>
+}
+
+export interface KubernetesClientOptions {
+  readonly kubeConfig: KubeConfig
+  readonly userAgent: string
+  /** One request was answered, or failed (`status` is then `<error>`). */
+  observe?(event: { readonly method: string; readonly host: string; readonly status: string }): void
+  readonly timeoutMs?: number
+  /** How long a watch may be silent, bookmarks included, before it is taken for dead. They come every minute. */
+  readonly silenceMs?: number
+}
+
+export function createKubernetesClient({
+  kubeConfig,
+  userAgent,
+  observe = () => {},
+  timeoutMs = 30_000,
+  silenceMs = 75_000,
+}: KubernetesClientOptions): KubernetesClient {
+  const cluster = kubeConfig.getCurrentCluster()
+  if (!cluster) throw new Error('the kubeconfig has no current cluster')
+  const { host } = new URL(cluster.server)
+  const http = new IsomorphicFetchHttpLibrary()
+  const configuration = createConfiguration({
+    baseServer: new ServerConfiguration(cluster.server, {}),
+    authMethods: { default: kubeConfig },
+    httpApi: wrapHttpLibrary({
+      async send(request) {
+        request.setHeaderParam('User-Agent', userAgent)
+        request.setSignal(AbortSignal.timeout(timeoutMs))
+        const method = request.getHttpMethod().toString()
+        try {
+          const response = await http.send(request).toPromise()
+          observe({ method, host, status: String(response.httpStatusCode) })
+          return response
+        } catch (error) {
+          observe({ method, host, status: '<error>' })
+          throw error
+        }
+      },
+    }),
+  })
+  const watch = createWatch(kubeConfig, userAgent, silenceMs)
+
+  return {
+    custom: new CustomObjectsApi(configuration),
+    core: new CoreV1Api(configuration),
+    coordination: new CoordinationV1Api(configuration),
+    events: new EventsV1Api(configuration),
+    extensions: new ApiextensionsV1Api(configuration),
+    watch: (path, query, onEvent, signal) => runWatch(watch, path, query, onEvent, signal),
+  }
+}
+
+function createWatch(kubeConfig: KubeConfig, userAgent: string, silenceMs: number): Watch {
+  const named = Object.create(kubeConfig, {
+    applySecurityAuthentication: {
+      async value(request: RequestContext) {
+        await kubeConfig.applySecurityAuthentication(request)
+        request.setHeaderParam('User-Agent', userAgent)
+      },
+    },
+  }) as KubeConfig
+  // its own 30 s are shorter than the time between two bookmarks: every quiet watch would be made anew all the time
+  return Object.assign(new Watch(named), { requestTimeoutMs: silenceMs })
+}
+
+function runWatch(
+  watch: Watch,
+  path: string,
+  query: Readonly<Record<string, string | number | boolean>>,
+  onEvent: (event: WatchEvent) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) return resolve()
+    let controller: AbortController | undefined
+    let isOver = false
+    const end = (error?: unknown) => {
+      if (isOver) return
+      isOver = true
+      signal.removeEventListener('abort', stop)
+      controller?.abort()
+      if (error === undefined || error === null || signal.aborted) resolve()
+      else reject(watchError(error))
+    }
+    const stop = () => end()
+    signal.addEventListener('abort', stop, { once: true })
+
+    const take = (type: string, object: unknown) => {
+      if (isOver) return
+      try {
+        onEvent({ type, object })
+      } catch (error) {
+        end(error) // the client would swallow it
+      }
+    }
+    watch.watch(path, query, take, end).then((made) => {
+      controller = made
+      if (isOver) made.abort() // ended while it was being set up
+    }, end)
+  })
+}
+
+function watchError(error: unknown): unknown {
+  const { statusCode, message } = error as { statusCode?: number; message?: string }
+  return statusCode === undefined ? toApiError(error) : new ApiError(statusCode, message ?? 'Unknown')
+}

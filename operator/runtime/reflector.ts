@@ -1,0 +1,198 @@
+import { setTimeout as sleepFor } from 'node:timers/promises'
+import { ApiError, isStatus, toApiError } from './api-error.ts'
+import { createBackoff } from './backoff.ts'
+import type { WatchEvent } from './kubernetes-client.ts'
+import {
+  compareVersions,
+  createObjectStore,
+  type Indexers,
+  type ObjectStore,
+  type Stored,
+} from './object-store.ts'
+
+export interface Page {
+  readonly items: readonly unknown[]
+  readonly resourceVersion: string
+  /** Undefined on the last page. */
+  readonly continueToken: string | undefined
+}
+
+/** Where the objects of one kind come from. Both reject with ApiError. */
+export interface Source {
+  /** For people: `Secret (type …)`. */
+  readonly name: string
+  /** Without a limit, everything at once. */
+  list(options: { readonly limit?: number; readonly continueToken?: string }): Promise<Page>
+  /** Resolves when the server ended it in order; `signal` ends it too. */
+  watch(
+    options: { readonly resourceVersion: string; readonly timeoutSeconds: number },
+    onEvent: (event: WatchEvent) => void,
+    signal: AbortSignal,
+  ): Promise<void>
+}
+
+export interface ReflectorOptions<T extends Stored> {
+  readonly source: Source
+  /** Keeps what is needed of an object as it came. */
+  readonly transform: (raw: unknown) => T
+  readonly indexers?: Indexers<T>
+  readonly pageSize?: number
+  readonly random?: () => number
+  readonly sleep?: (ms: number, signal: AbortSignal) => Promise<void>
+  readonly now?: () => number
+  /** Told once per streak of failures that they began, and again whenever the reason is another. */
+  onFailure?(error: unknown): void
+  onRecovery?(): void
+}
+
+/** Keeps a store equal to what the API server has, for as long as it runs and however often they lose each other. */
+export interface Reflector<T extends Stored> {
+  readonly store: ObjectStore<T>
+  /** Resolves after the first whole list. Never rejects: a list that fails is tried again. */
+  readonly synced: Promise<void>
+  readonly isSynced: boolean
+  /** Resolves once the signal is aborted. */
+  run(signal: AbortSignal): Promise<void>
+}
+
+/** A watch shorter than this that brought nothing counts as a failure: nobody may be asked in a circle. */
+const shortestWatchMs = 1000
+/** After so many watches that failed without an event the list is read anew, whatever they failed with. */
+const maxBlindWatches = 3
+
+export function createReflector<T extends Stored>({
+  source,
+  transform,
+  indexers = {},
+  pageSize = 500,
+  random = Math.random,
+  sleep = sleepQuietly,
+  now = () => performance.now(),
+  onFailure = () => {},
+  onRecovery = () => {},
+}: ReflectorOptions<T>): Reflector<T> {
+  const store = createObjectStore<T>(indexers)
+  const backoff = createBackoff({ baseMs: 250, maxMs: 20_000, random })
+  const { promise: synced, resolve: markSynced } = Promise.withResolvers<void>()
+  let isSynced = false
+  /** Up to where the store is known to be right; undefined when the list must be read. */
+  let version: string | undefined
+  let newest = ''
+  let blindWatches = 0
+  let failing: string | undefined
+
+  async function readList(): Promise<void> {
+    const { items, resourceVersion } = await readPages(source, pageSize)
+    const hasGoneBack = newest !== '' && compareVersions(resourceVersion, newest) < 0
+    store.replace(items.map(transform), resourceVersion, { force: hasGoneBack })
+    version = resourceVersion
+    newest = resourceVersion
+    blindWatches = 0
+    isSynced = true
+    markSynced()
+    recover()
+  }
+
+  async function watch(signal: AbortSignal): Promise<void> {
+    const begun = now()
+    let events = 0
+    const take = (event: WatchEvent) => {
+      events += 1
+      blindWatches = 0
+      apply(event)
+      recover()
+    }
+    const timeoutSeconds = Math.round(300 + random() * 300)
+    try {
+      await source.watch({ resourceVersion: version!, timeoutSeconds }, take, signal)
+    } catch (error) {
+      blindWatches += events === 0 ? 1 : 0
+      if (mustReadList(error) || blindWatches >= maxBlindWatches) version = undefined
+      if (isStatus(error, 410) && events > 0) return // gone while we were at it: no reason to wait
+      throw error
+    }
+    if (events === 0 && now() - begun < shortestWatchMs) throw new ApiError(undefined, 'ENDED')
+    recover()
+  }
+
+  function apply({ type, object }: WatchEvent): void {
+    switch (type) {
+      case 'ADDED':
+      case 'MODIFIED':
+        store.put(transform(object))
+        break
+      case 'DELETED':
+        store.remove(transform(object))
+        break
+      case 'ERROR':
+        throw new ApiError(Number(object?.code) || undefined, String(object?.reason ?? 'Unknown'))
+      default: // BOOKMARK, and what is not known yet: of each the version alone counts
+    }
+    const seen = object?.metadata?.resourceVersion
+    if (typeof seen !== 'string' || seen === '') return
+    version = seen
+    if (compareVersions(seen, newest) > 0) newest = seen
+  }
+
+  function recover(): void {
+    backoff.reset()
+    if (failing === undefined) return
+    failing = undefined
+    onRecovery()
+  }
+
+  return {
+    store,
+    synced,
+    get isSynced() {
+      return isSynced
+    },
+    async run(signal) {
+      while (!signal.aborted) {
+        try {
+          if (version === undefined) await readList()
+          if (!signal.aborted) await watch(signal)
+        } catch (caught) {
+          if (signal.aborted) return
+          const error = toApiError(caught)
+          const reason = error instanceof ApiError ? error.message : String(error)
+          if (reason !== failing) onFailure(error)
+          failing = reason
+          await sleep(Math.max(backoff.nextMs(), retryAfterMs(error)), signal)
+        }
+      }
+    },
+  }
+}
+
+/** Pages of one list; when the server forgot it half way, everything at once, which cannot be forgotten. */
+async function readPages(source: Source, limit: number): Promise<Page> {
+  const items: unknown[] = []
+  let page = await source.list({ limit })
+  for (;;) {
+    for (const item of page.items) items.push(item)
+    if (page.continueToken === undefined) return { ...page, items }
+    try {
+      page = await source.list({ limit, continueToken: page.continueToken })
+    } catch (error) {
+      if (!isStatus(error, 410)) throw error
+      return source.list({})
+    }
+  }
+}
+
+/** What another watch from the same place would meet again. */
+function mustReadList(error: unknown): boolean {
+  if (!(error instanceof ApiError)) return true
+  const { status } = error
+  return status !== undefined && status !== 429 && status < 500
+}
+
+function retryAfterMs(error: unknown): number {
+  const seconds = error instanceof ApiError ? (error.retryAfterSeconds ?? 0) : 0
+  return Math.min(seconds, 60) * 1000
+}
+
+async function sleepQuietly(ms: number, signal: AbortSignal): Promise<void> {
+  await sleepFor(ms, undefined, { signal, ref: false }).catch(() => {})
+}

@@ -1,0 +1,83 @@
+import type { RegistryRoute, RouteDocument, UpstreamRoute } from '../proxy/routes.ts'
+import { apiVersion } from './api/object.ts'
+import type { Delivery } from './delivery.ts'
+import { nextDocument, secretOf } from './documents.ts'
+import { observeDocument, type Seen, type SeenDocument } from './observed.ts'
+import type { Cluster } from './runtime/cluster.ts'
+import { isSame } from './runtime/conditions.ts'
+import type { EventRecorder } from './runtime/events.ts'
+import type { KindCache } from './runtime/kind-cache.ts'
+import { type CommonStatus, happeningsOf } from './status.ts'
+import { plurals, type World } from './world.ts'
+
+/** What both kinds are reconciled with. */
+export interface Means {
+  readonly world: World
+  readonly cluster: Cluster
+  readonly delivery: Delivery
+  readonly events: EventRecorder
+  readonly now: () => Date
+  readonly newRevision: () => string
+  /** One line for a reconcile that did something. */
+  tell(fields: {
+    readonly kind: string
+    readonly namespace: string
+    readonly name: string
+    readonly generation: number
+    readonly actions: readonly string[]
+  }): void
+}
+
+/** Has the document written if it is not there yet; gives the one that is. */
+export async function settleDocument(
+  { world, cluster, newRevision }: Means,
+  route: UpstreamRoute | RegistryRoute,
+  stored: SeenDocument | undefined,
+): Promise<{ readonly document: RouteDocument; readonly isWritten: boolean }> {
+  const document = nextDocument(route, stored?.document, newRevision)
+  if (document === stored?.document) return { document, isWritten: false }
+  const raw = await cluster.applySecret(secretOf(document))
+  world.documents.put(observeDocument(raw))
+  return { document, isWritten: true }
+}
+
+/** Has the status written if it says something else; tells the events of what turned. */
+export async function settleStatus<R>(
+  { cluster, events }: Means,
+  {
+    seen,
+    kind,
+    cache,
+    observe,
+  }: {
+    readonly seen: Seen<R>
+    readonly kind: keyof typeof plurals
+    readonly cache: KindCache<Seen<R>>
+    observe(raw: unknown): Seen<R>
+  },
+  status: CommonStatus,
+): Promise<boolean> {
+  if (saysTheSame(seen.status, status)) return false
+  const { namespace, name, uid } = seen.metadata
+  const raw = await cluster.applyStatus({ kind, plural: plurals[kind], namespace, name, uid }, status)
+  if (raw === undefined) return false
+  cache.put(observe(raw))
+  const regarding = { apiVersion, kind, namespace, name, uid }
+  for (const happening of happeningsOf(seen.status.conditions, status.conditions)) {
+    events.record(regarding, happening)
+  }
+  return true
+}
+
+/** Conditions and fields that others put there are theirs. */
+function saysTheSame(seen: Seen<unknown>['status'], status: CommonStatus): boolean {
+  const { conditions, ...rest } = status
+  const ours = conditions.every((condition) =>
+    isSame(
+      seen.conditions.find(({ type }) => type === condition.type),
+      condition,
+    ),
+  )
+  const { conditions: _conditions, ...seenRest } = seen
+  return ours && isSame(seenRest, rest)
+}

@@ -1,0 +1,70 @@
+import type { Condition } from './api/condition.ts'
+import type { Seen } from './observed.ts'
+import { conditionsOf, summarise, type Verdict } from './runtime/conditions.ts'
+import type { Happening } from './runtime/events.ts'
+
+/** On any object of ours: whoever writes another value into it has the object looked at anew. */
+export const reconcileRequestedAnnotation = 'headwater.dev/reconcile-requested-at'
+
+export interface Judged {
+  readonly Accepted: Verdict
+  readonly ResolvedRefs: Verdict
+  readonly Programmed: Verdict
+}
+
+export const yes = (reason: string, message: string): Verdict => ({ status: 'True', reason, message })
+export const no = (reason: string, message: string): Verdict => ({ status: 'False', reason, message })
+export const unknown = (reason: string, message: string): Verdict => ({ status: 'Unknown', reason, message })
+
+/** Of what was not accepted nothing else can be said. */
+export const notAccepted: Verdict = unknown('NotAccepted', 'the spec is not accepted')
+
+/** The part of a status that every kind has. Ready is Accepted, ResolvedRefs and Programmed together, and nothing else. */
+export function commonStatusOf(
+  { metadata, status }: Seen<unknown>,
+  judged: Judged,
+  more: Readonly<Record<string, Verdict>>,
+  now: Date,
+): CommonStatus {
+  const ready = summarise(
+    [judged.Accepted, judged.ResolvedRefs, judged.Programmed],
+    yes('Ready', 'what is written is what is served'),
+  )
+  const { generation } = metadata
+  const handled = metadata.annotations[reconcileRequestedAnnotation]?.slice(0, 253)
+  return {
+    observedGeneration: generation,
+    conditions: conditionsOf(
+      { Ready: ready, ...judged, ...more },
+      { previous: status.conditions, generation, now },
+    ),
+    ...(handled === undefined ? {} : { lastHandledReconcileAt: handled }),
+  }
+}
+
+export interface CommonStatus {
+  readonly observedGeneration: number
+  readonly conditions: readonly Condition[]
+  readonly lastHandledReconcileAt?: string
+}
+
+const told = ['Ready', 'Reachable', 'CredentialsValid']
+
+/** What a person should find among the events: that one of these turned, or is bad for another reason. */
+export function happeningsOf(previous: readonly Condition[], next: readonly Condition[]): Happening[] {
+  return next.flatMap(({ type, status, reason, message }) => {
+    const last = previous.find((each) => each.type === type)
+    const hasTurned = last?.status !== status || (status === 'False' && last.reason !== reason)
+    const isWorthIt = type === 'Ready' ? status !== 'Unknown' : last !== undefined || status === 'False'
+    if (!told.includes(type) || !hasTurned || !isWorthIt) return []
+    const isGood = status === 'True'
+    return [
+      {
+        type: isGood ? ('Normal' as const) : ('Warning' as const),
+        reason,
+        action: `Judge${type}`,
+        note: `${type} is ${status}: ${message}`,
+      },
+    ]
+  })
+}

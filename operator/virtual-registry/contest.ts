@@ -1,0 +1,83 @@
+import type { Claim } from './claims.ts'
+
+/** One registry, with what it has and what it wants. */
+export interface Contender {
+  readonly namespace: string
+  readonly name: string
+  readonly uid: string
+  /** Sortable as text. */
+  readonly creationTimestamp: string
+  /** What the proxies serve of it now. */
+  readonly held: Claim | undefined
+  /** What its spec asks for and it may have; undefined where it may have nothing. */
+  readonly wanted: Claim | undefined
+}
+
+export type Contested =
+  | { readonly path: string; readonly holder: Contender }
+  | { readonly host: string; readonly holder: Contender }
+
+/**
+ * What a contender cannot have, and who has it. Whoever is served keeps what it has; among those who come anew the older
+ * goes first. A contender that does not get all it wants gets nothing of it, and keeps what it had.
+ */
+export function contest(contender: Contender, all: readonly Contender[]): Contested[] {
+  const ground = createGround()
+  const inOrder = all.toSorted(byAge)
+  const holders = inOrder.filter(({ held }) => held !== undefined)
+  for (const each of holders) {
+    if (ground.taken(each, each.held!).length === 0) ground.take(each, each.held!)
+  }
+  for (const each of inOrder) {
+    if (each.wanted === undefined) continue
+    const taken = ground.taken(each, each.wanted)
+    if (each.uid === contender.uid) return taken
+    if (taken.length === 0) ground.take(each, each.wanted)
+  }
+  return []
+}
+
+function byAge(a: Contender, b: Contender): number {
+  return compare(a.creationTimestamp, b.creationTimestamp) || compare(a.uid, b.uid)
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
+}
+
+/** Who has which paths and hosts; of one contender several claims may overlap. */
+function createGround() {
+  const at = new Map<string, Contender[]>()
+  const below = new Map<string, Contender[]>()
+  const hosts = new Map<string, Contender[]>()
+  const add = (map: Map<string, Contender[]>, key: string, owner: Contender) => {
+    const owners = map.get(key)
+    if (owners === undefined) map.set(key, [owner])
+    else if (!owners.includes(owner)) owners.push(owner)
+  }
+  const another = (owners: readonly Contender[] | undefined, self: Contender) =>
+    owners?.find(({ uid }) => uid !== self.uid)
+
+  return {
+    take(owner: Contender, claim: Claim): void {
+      add(at, claim.path, owner)
+      for (const path of ancestorsOf(claim.path)) add(below, path, owner)
+      for (const host of claim.hosts) add(hosts, host, owner)
+    },
+    taken(self: Contender, claim: Claim): Contested[] {
+      const holders = [claim.path, ...ancestorsOf(claim.path)].map((path) => another(at.get(path), self))
+      const holder = holders.find((each) => each !== undefined) ?? another(below.get(claim.path), self)
+      const ofHosts = claim.hosts.flatMap((host) => {
+        const found = another(hosts.get(host), self)
+        return found === undefined ? [] : [{ host, holder: found }]
+      })
+      return holder === undefined ? ofHosts : [{ path: claim.path, holder }, ...ofHosts]
+    },
+  }
+}
+
+/** `a/b/c` lies below `a/b` and `a`. */
+function ancestorsOf(path: string): string[] {
+  const components = path.split('/')
+  return components.slice(1).map((_, index) => components.slice(0, index + 1).join('/'))
+}

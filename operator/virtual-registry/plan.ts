@@ -1,0 +1,192 @@
+import { longestDocument, type RegistryRoute } from '../../proxy/routes.ts'
+import { formatField } from '../api/parse.ts'
+import type { VirtualRegistry, VirtualRegistryStatus } from '../api/virtual-registry.ts'
+import type { Seen } from '../observed.ts'
+import type { Verdict } from '../runtime/conditions.ts'
+import { type CommonStatus, commonStatusOf, no, notAccepted, yes } from '../status.ts'
+import type { Claim } from './claims.ts'
+import { compileRegistry } from './compile.ts'
+import { type Contender, type Contested, contest } from './contest.ts'
+import { type Grants, mayHaveHost, mayHavePath } from './grants.ts'
+
+/** Of an upstream that a registry names: whether it is there, and why it cannot be asked. */
+export type UpstreamState =
+  | { readonly isThere: false }
+  | {
+      readonly isThere: true
+      readonly unusable: { readonly reason: string; readonly message: string } | undefined
+    }
+
+/** Everything the decision depends on, read before it is made. */
+export interface ObservedRegistry {
+  readonly registry: Seen<VirtualRegistry>
+  /** Of its own namespace, and no other. */
+  upstream(name: string): UpstreamState
+  /** What the proxies have now. */
+  readonly previous: RegistryRoute | undefined
+  /** All whose paths or hosts may meet with those of this one, itself among them. */
+  readonly contenders: readonly Contender[]
+  readonly grants: Grants
+  /** Where the proxies are reached, scheme and host; undefined when it is not known. */
+  readonly externalUrl: string | undefined
+}
+
+export interface RegistryPlan {
+  /** What the proxies are to have; undefined: nothing. */
+  readonly route: RegistryRoute | undefined
+  readonly verdicts: { readonly Accepted: Verdict; readonly ResolvedRefs: Verdict }
+  readonly upstreams: VirtualRegistryStatus['upstreams']
+  readonly address: Pick<VirtualRegistryStatus, 'url' | 'imagePrefixes'>
+}
+
+export function planRegistry(observed: ObservedRegistry): RegistryPlan {
+  const { registry, previous, grants, externalUrl } = observed
+  const { resource, problems } = registry
+  if (resource === undefined) {
+    const message = problems.map((each) => `${formatField(each.path)}: ${each.message}`).join('; ')
+    const route = stillPermitted(previous, grants)
+    return {
+      route,
+      verdicts: { Accepted: refused('InvalidSpec', message, route), ResolvedRefs: notAccepted },
+      upstreams: undefined,
+      address: addressOf(route, externalUrl),
+    }
+  }
+
+  const compiled = compileRegistry(resource, () => true)
+  const refusal = refusalOf(compiled, observed)
+  const wanted = refusal === undefined ? compiled.route : undefined
+  const kept = wanted === undefined ? disabledWith(stillPermitted(previous, grants), resource) : undefined
+  const route = wanted ?? kept
+  const upstreams = resource.spec.upstreams.map(({ upstreamRef }) => judge(upstreamRef.name, observed))
+  return {
+    route,
+    verdicts: {
+      Accepted: refusal === undefined ? accepted : refused(refusal.reason, refusal.message, route),
+      ResolvedRefs: resolvedRefs(upstreams),
+    },
+    upstreams: upstreams.map(({ name, unusable }) => ({
+      name,
+      resolved: unusable === undefined,
+      ...(unusable === undefined ? {} : { reason: unusable.reason }),
+    })),
+    address: addressOf(route, externalUrl),
+  }
+}
+
+export function registryStatus(
+  { registry }: Pick<ObservedRegistry, 'registry'>,
+  { verdicts, upstreams, address }: RegistryPlan,
+  programmed: Verdict,
+  now: Date,
+): CommonStatus & Omit<VirtualRegistryStatus, keyof CommonStatus> {
+  const Programmed = verdicts.Accepted.status === 'True' ? programmed : notAccepted
+  return {
+    ...commonStatusOf(registry, { ...verdicts, Programmed }, {}, now),
+    ...address,
+    ...(upstreams === undefined ? {} : { upstreamCount: upstreams.length, upstreams }),
+  }
+}
+
+/** What a registry wants for itself alone, of what it may have. */
+export function wantedClaim({ resource }: Seen<VirtualRegistry>, grants: Grants): Claim | undefined {
+  if (resource === undefined) return undefined
+  const { route } = compileRegistry(resource, () => true)
+  return route !== undefined && isPermitted(route, grants) ? route : undefined
+}
+
+/** For the features and the revision beside a route. */
+const spare = 1024
+const accepted = yes('Accepted', 'the spec is valid, and its path and hosts are its own')
+
+function refused(reason: string, message: string, kept: RegistryRoute | undefined): Verdict {
+  return no(reason, kept === undefined ? message : `${message}; what was accepted before is served on`)
+}
+
+interface Refusal {
+  readonly reason: string
+  readonly message: string
+}
+
+function refusalOf(
+  { route, problems }: ReturnType<typeof compileRegistry>,
+  { registry, contenders, grants }: ObservedRegistry,
+): Refusal | undefined {
+  if (route === undefined) return problems[0]
+  const notPermitted = permissionProblem(route, grants)
+  if (notPermitted !== undefined) return { reason: 'PathNotPermitted', message: notPermitted }
+  const self = contenders.find(({ uid }) => uid === registry.metadata.uid)
+  const [contested] = self === undefined ? [] : contest(self, contenders)
+  if (contested !== undefined) return conflict(contested, registry.metadata.namespace)
+  const size = Buffer.byteLength(JSON.stringify(route))
+  if (size <= longestDocument - spare) return undefined
+  const limit = longestDocument - spare
+  const message = `what the proxies need of it is ${size} bytes, more than ${limit}; use fewer or shorter globs`
+  return { reason: 'TooLarge', message }
+}
+
+function isPermitted({ namespace, path, hosts }: RegistryRoute, grants: Grants): boolean {
+  return mayHavePath(namespace, path, grants) && hosts.every((host) => mayHaveHost(namespace, host, grants))
+}
+
+function permissionProblem({ namespace, path, hosts }: RegistryRoute, grants: Grants): string | undefined {
+  if (!mayHavePath(namespace, path, grants)) {
+    return `the path ${path} is neither ${namespace} nor below it; use ${namespace}/…, or have it granted by the operator's --grant-path ${namespace}=${path}`
+  }
+  const host = hosts.find((each) => !mayHaveHost(namespace, each, grants))
+  if (host === undefined) return undefined
+  return `the host ${host} is not granted to ${namespace}; leave it out, or have it granted by the operator's --grant-host ${namespace}=${host}`
+}
+
+/** Whoever may see one namespace learns nothing of another. */
+function conflict(contested: Contested, namespace: string): Refusal {
+  const { holder } = contested
+  const owner =
+    holder.namespace === namespace
+      ? `VirtualRegistry ${holder.name}`
+      : 'a VirtualRegistry of another namespace'
+  return 'host' in contested
+    ? { reason: 'HostConflict', message: `the host ${contested.host} is taken by ${owner}` }
+    : { reason: 'PathConflict', message: `the path ${contested.path} overlaps with the path of ${owner}` }
+}
+
+/** What was accepted once is served on, unless what it stands on was taken back. */
+function stillPermitted(previous: RegistryRoute | undefined, grants: Grants): RegistryRoute | undefined {
+  return previous !== undefined && isPermitted(previous, grants) ? previous : undefined
+}
+
+/** To switch a registry off nothing else in it needs to be right. */
+function disabledWith(
+  route: RegistryRoute | undefined,
+  { spec }: VirtualRegistry,
+): RegistryRoute | undefined {
+  return route !== undefined && spec.serving === 'Disabled' ? { ...route, serving: 'Disabled' } : route
+}
+
+function judge(name: string, { upstream }: ObservedRegistry) {
+  const state = upstream(name)
+  const { isThere } = state
+  const missing = { reason: 'RefNotFound', message: 'there is no such Upstream in this namespace' }
+  return { name, isThere, unusable: isThere ? state.unusable : missing }
+}
+
+function resolvedRefs(upstreams: readonly ReturnType<typeof judge>[]): Verdict {
+  const bad = upstreams.filter((each) => each.unusable !== undefined)
+  if (bad.length === 0) return yes('ResolvedRefs', 'every upstream is there and can be used')
+  const isMissing = bad.some(({ isThere }) => !isThere)
+  const message = bad.map(({ name, unusable }) => `Upstream ${name}: ${unusable!.message}`).join('; ')
+  return no(isMissing ? 'RefNotFound' : 'UpstreamNotReady', message)
+}
+
+function addressOf(
+  route: RegistryRoute | undefined,
+  externalUrl: string | undefined,
+): RegistryPlan['address'] {
+  if (route === undefined) return {}
+  const { protocol, host } = externalUrl === undefined ? {} : new URL(externalUrl)
+  const imagePrefixes = [...(host === undefined ? [] : [`${host}/${route.path}`]), ...route.hosts]
+  return {
+    ...(protocol === undefined ? {} : { url: `${protocol}//${imagePrefixes[0]}` }),
+    ...(imagePrefixes.length === 0 ? {} : { imagePrefixes }),
+  }
+}
