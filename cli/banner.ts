@@ -1,14 +1,14 @@
 import type { AddressInfo } from 'node:net'
 import type { Registry, RouteTable } from '../proxy/route-table.ts'
 
-/** What a person reads at the start: what is served, from where, and commands to copy. */
+/** What a person reads at the start: where it listens and, with a table, what is served and commands to copy. */
 export function formatBanner({
   table,
   listen,
   admin,
   data,
 }: {
-  table: RouteTable
+  table: RouteTable | undefined
   listen: AddressInfo
   admin: AddressInfo
   data: string
@@ -17,10 +17,9 @@ export function formatBanner({
   const lines = [
     `listening on http://${authority}, admin on http://${formatAuthority(admin)} (/livez /readyz /metrics)`,
     `cache in ${data}`,
-    '',
-    ...served(table, authority),
+    ...(table ? ['', ...served(table, authority)] : []),
   ]
-  const example = table.registries[0]
+  const example = table?.registries[0]
   if (example)
     lines.push(
       '',

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { formatHelp, readFlags, UsageError } from './flags.ts'
 import { operatorCommand } from './operator.ts'
+import { proxyCommand } from './proxy.ts'
 import { scrubCommand } from './scrub.ts'
 import { serveCommand } from './serve.ts'
 
@@ -13,6 +14,7 @@ export interface Command {
 
 const commands: Readonly<Record<string, Command>> = {
   serve: serveCommand,
+  proxy: proxyCommand,
   operator: operatorCommand,
   scrub: scrubCommand,
 }

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { resolve } from 'node:path'
 import { createAdmin } from '../proxy/http/admin.ts'
@@ -6,8 +5,9 @@ import { createApp } from '../proxy/http/app.ts'
 import { createLogger, type Log } from '../proxy/log.ts'
 import { createMetrics, type Metrics } from '../proxy/metrics.ts'
 import type { Observer } from '../proxy/observer.ts'
+import { OciError } from '../proxy/oci/errors.ts'
 import { createPull } from '../proxy/pull/create-pull.ts'
-import { createRouteTable } from '../proxy/route-table.ts'
+import { createRouteTable, type RouteTable } from '../proxy/route-table.ts'
 import type { RouteDocuments } from '../proxy/routes.ts'
 import { BucketSettingsError } from '../proxy/store/bucket-settings-error.ts'
 import { FolderInUseError } from '../proxy/store/folder-lock.ts'
@@ -18,12 +18,17 @@ import { formatBanner } from './banner.ts'
 import { type Configuration, loadConfiguration } from './config/load.ts'
 import { watchConfiguration } from './config/watch.ts'
 import type { Command } from './main.ts'
+import type { RouteFeed } from './route-feed.ts'
 import { type Address, readServeSettings, type ServeSettings, serveFlags } from './serve-settings.ts'
+import { readVersion, untilToldToStop } from './starting.ts'
 
 export const serveCommand: Command = {
   summary: 'runs everything in one process, over files and SQLite',
   flags: serveFlags,
-  run: (values, environment) => serve(readServeSettings(values), environment),
+  run(values, environment) {
+    const settings = readServeSettings(values)
+    return serve(settings, environment, () => openFileFeed(settings.config))
+  },
 }
 
 const flushMs = 5_000
@@ -38,9 +43,14 @@ class StartError extends Error {
   }
 }
 
-async function serve(settings: ServeSettings, environment: NodeJS.ProcessEnv): Promise<number> {
+/** Serves pulls until the process is told to stop; resolves with its exit code. */
+export async function serve(
+  settings: ServeSettings,
+  environment: NodeJS.ProcessEnv,
+  openFeed: () => Promise<RouteFeed>,
+): Promise<number> {
   try {
-    await run(settings, environment)
+    await run(settings, environment, await openFeed())
     return 0
   } catch (error) {
     if (!(error instanceof StartError)) throw error
@@ -49,13 +59,9 @@ async function serve(settings: ServeSettings, environment: NodeJS.ProcessEnv): P
   }
 }
 
-async function run(settings: ServeSettings, environment: NodeJS.ProcessEnv): Promise<void> {
-  const initial = await loadConfiguration(settings.config)
-  if (initial.problems) throw new StartError(initial.problems)
+async function run(settings: ServeSettings, environment: NodeJS.ProcessEnv, feed: RouteFeed): Promise<void> {
   const stopped = untilToldToStop()
-  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
-    version: string
-  }
+  const version = readVersion()
   const metrics = createMetrics({ version })
   const log = createLogger({
     level: settings.logLevel,
@@ -85,7 +91,7 @@ async function run(settings: ServeSettings, environment: NodeJS.ProcessEnv): Pro
     now: Date.now,
     monotonicNow: () => performance.now(),
   })
-  let table = createRouteTable(initial.documents)
+  let table = feed.initial ? createRouteTable(feed.initial) : unknownRoutes
   let notReady: string | undefined = 'starting'
   const app = createApp({ pull, table: () => table, log, metrics })
   const admin = createAdmin({ notReady: () => notReady, degraded: stores.degraded, metrics })
@@ -96,22 +102,19 @@ async function run(settings: ServeSettings, environment: NodeJS.ProcessEnv): Pro
     '--admin-listen',
     settings.adminListen,
   )
-  metrics.configReloaded(true, new Date())
-  process.stderr.write(formatBanner({ table, listen, admin: adminListen, data: placeOf(data, settings) }))
-  notReady = undefined
+  const shown = feed.isShown ? table : undefined
+  process.stderr.write(
+    formatBanner({ table: shown, listen, admin: adminListen, data: placeOf(data, settings) }),
+  )
+  notReady = feed.initial ? undefined : 'no routes are known yet'
 
   const ending = new AbortController()
-  watchConfiguration(settings.config, {
-    since: initial.fingerprint,
-    signal: ending.signal,
-    onChange: (configuration) => {
-      metrics.configReloaded(configuration.documents !== undefined, new Date())
-      const documents = takeConfiguration(configuration, log)
-      if (!documents) return
-      client.retain(documents.upstreams)
-      table = createRouteTable(documents)
-    },
-  })
+  const take = (documents: RouteDocuments) => {
+    client.retain(documents.upstreams)
+    table = createRouteTable(documents)
+    if (!ending.signal.aborted) notReady = undefined
+  }
+  feed.follow(take, { log, metrics, signal: ending.signal })
   const flushing = setInterval(() => void pull.flush(), flushMs)
 
   const signal = await stopped
@@ -130,12 +133,35 @@ async function run(settings: ServeSettings, environment: NodeJS.ProcessEnv): Pro
   log.flushSync()
 }
 
-/** SIGTERM and SIGINT: the first tells, the others change nothing. */
-function untilToldToStop(): Promise<NodeJS.Signals> {
-  return new Promise((resolve) => {
-    process.on('SIGTERM', resolve)
-    process.on('SIGINT', resolve)
-  })
+/** Until there are routes it cannot be said that a name is unknown. */
+const unknownRoutes: RouteTable = {
+  documents: { upstreams: [], registries: [] },
+  registries: [],
+  find() {
+    throw new OciError('UNAVAILABLE')
+  },
+}
+
+/** The routes of files, taken whole or not at all; at the start there must be some. */
+async function openFileFeed(paths: readonly string[]): Promise<RouteFeed> {
+  const initial = await loadConfiguration(paths)
+  if (initial.problems) throw new StartError(initial.problems)
+  return {
+    initial: initial.documents,
+    isShown: true,
+    follow(take, { log, metrics, signal }) {
+      metrics.configReloaded(true, new Date())
+      watchConfiguration(paths, {
+        since: initial.fingerprint,
+        signal,
+        onChange: (configuration) => {
+          metrics.configReloaded(configuration.documents !== undefined, new Date())
+          const documents = takeConfiguration(configuration, log)
+          if (documents) take(documents)
+        },
+      })
+    },
+  }
 }
 
 function takeConfiguration({ documents, problems }: Configuration, log: Log): RouteDocuments | undefined {
