@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { canary } from './rig/headwater.ts'
+import { linesWithSecrets } from './rig/canary.ts'
 import { ensureParts } from './rig/parts.ts'
 import { countReport, type Tally, tallyOf } from './rig/tally.ts'
 
@@ -89,7 +89,8 @@ async function searchSecrets(): Promise<Tally> {
   const folder = join(output, 'processes')
   const files = await readdir(folder).catch(() => [])
   const texts = await Promise.all(files.map((file) => readFile(join(folder, file), 'utf8')))
-  const lines = texts.flatMap((text) => text.split('\n')).filter((line) => line.includes(canary))
+  if (texts.length === 0) return tallyOf([], ['no output was kept in which secrets could be looked for'])
+  const lines = texts.flatMap(linesWithSecrets)
   for (const line of lines.slice(0, 10)) console.log(line.slice(0, 500))
   return lines.length === 0
     ? tallyOf(['no secret in any output'], [])

@@ -1,6 +1,7 @@
 import { type Agent, type IncomingHttpHeaders, request } from 'node:http'
 import { algorithmOf, digestOf, isDigest } from '../../proxy/oci/digest.ts'
-import { canary, type Headwater } from './headwater.ts'
+import { linesWithSecrets } from './canary.ts'
+import type { Headwater } from './headwater.ts'
 
 export interface Asking {
   readonly method?: string
@@ -72,7 +73,7 @@ function exchange(
 function problemOf(answer: Asked, path: string, { method = 'GET' }: Asking): string | undefined {
   const { status, headers, body, cut } = answer
   const { 'content-length': length } = headers
-  if (JSON.stringify(headers).includes(canary)) return 'I4: a secret is in the headers'
+  if (linesWithSecrets(JSON.stringify(headers)).length > 0) return 'I4: a secret is in the headers'
   if (cut) {
     if (length !== undefined && body.length >= Number(length)) return 'I2: cut, but not before the last byte'
     return undefined
@@ -94,7 +95,7 @@ function bytesProblem({ status, headers, body }: Asked, path: string): string | 
 }
 
 function errorProblem({ status, headers, body, code }: Asked, method: string): string | undefined {
-  if (body.includes(canary)) return 'I4: a secret is in the body of an error'
+  if (linesWithSecrets(body.toString('latin1')).length > 0) return 'I4: a secret is in the body of an error'
   if (headers['content-type'] !== 'application/json') return 'I7: an error of another type'
   if (method === 'HEAD') return body.length === 0 ? undefined : 'I7: a body for HEAD'
   if (code === undefined) return 'I7: an error without an OCI body'

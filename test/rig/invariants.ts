@@ -8,8 +8,9 @@ import type { Digest } from '../../proxy/oci/digest.ts'
 import { openLocalStoresToRead } from '../../proxy/store/local-stores.ts'
 import { scrub } from '../../proxy/store/scrub.ts'
 import { ask, medianOf } from './asking.ts'
+import { canary, expectNoSecrets } from './canary.ts'
 import type { FakeUpstream } from './fake-upstream.ts'
-import { canary, expectNoSecrets, type Headwater, returnsTo } from './headwater.ts'
+import { type Headwater, returnsTo } from './headwater.ts'
 
 /** Whose secrets an upstream may be sent beside its own: a token service those of its registry. */
 export interface WatchedUpstream {

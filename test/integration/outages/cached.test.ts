@@ -90,7 +90,7 @@ beforeAll(async () => {
 afterAll(async () => {
   agent.destroy()
   await invariants?.stop()
-  await headwater?.stop()
+  await headwater?.close()
   for (const { upstream, port } of stages.values()) {
     await port.close()
     await upstream.close()
@@ -260,6 +260,7 @@ describe('a second pull', () => {
         .map(({ method }) => method),
     ).toEqual(['HEAD'])
     expect(await own.stop()).toBe(0)
+    await own.close()
     await upstream.close()
   })
 })

@@ -39,7 +39,7 @@ describeWithParts(['openssl'], 'the example configuration', () => {
   })
 
   afterAll(async () => {
-    await headwater?.stop()
+    await headwater?.close()
     for (const double of doubles.values()) await double.close()
   })
 

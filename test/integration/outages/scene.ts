@@ -168,7 +168,7 @@ export async function createScene(
     },
     async close() {
       await invariants.stop()
-      await headwater.stop()
+      await headwater.close()
       for (const { upstream } of [...stages.values(), { upstream: bait }, { upstream: bystander }])
         await upstream.close()
     },

@@ -107,7 +107,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await expectScrubbed(headwater.data)
-  await headwater.stop()
+  await headwater.close()
   for (const { upstream } of [...tenants, { upstream: victim }]) await upstream.close()
 })
 

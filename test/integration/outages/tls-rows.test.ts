@@ -81,7 +81,7 @@ describeWithParts(['openssl'], 'a TLS upstream', () => {
 
   afterAll(async () => {
     await invariants?.stop()
-    await headwater?.stop()
+    await headwater?.close()
     await Promise.all([good?.close(), bystander?.close()])
   })
 
