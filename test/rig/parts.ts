@@ -39,6 +39,7 @@ const origins = {
   etcd: { go: 'go.etcd.io/etcd/server/v3', version: '3.6.8', says: ['--version'], module: kubernetes },
   'kube-apiserver': ofKubernetes('kube-apiserver', ['--version']),
   kubectl: ofKubernetes('kubectl', ['version', '--client']),
+  'kube-controller-manager': ofKubernetes('kube-controller-manager', ['--version']),
   'docker-registry': { debian: 'docker-registry' },
   'redis-server': { debian: 'redis-server' },
   skopeo: { debian: 'skopeo' },

@@ -2,10 +2,11 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { describeWithParts } from '../../rig/describe-with-parts.ts'
 import { mustSucceed } from '../../rig/kubernetes/api-client.ts'
 import { type ApiServer, apiServerParts, startApiServer } from '../../rig/kubernetes/api-server.ts'
+import { startControllers } from '../../rig/kubernetes/controllers.ts'
 
 const upstreams = '/apis/headwater.dev/v1alpha1/namespaces/team-a/upstreams'
 
-describeWithParts(apiServerParts, 'the API server of the tests', () => {
+describeWithParts([...apiServerParts, 'kube-controller-manager'], 'the API server of the tests', () => {
   let server: ApiServer
 
   beforeAll(async () => {
@@ -39,6 +40,25 @@ describeWithParts(apiServerParts, 'the API server of the tests', () => {
     ]
     expect(await server.mustKubectl(whoami)).toBe('system:serviceaccount:team-a:reader')
     expect(await client.request('GET', '/api/v1/namespaces/team-a/secrets')).toMatchObject({ status: 403 })
+  })
+
+  it('empties a namespace with everything of ours in it', async () => {
+    const namespace = await server.createNamespace('to-go')
+    const resource = (kind: string, spec: object) =>
+      JSON.stringify({ apiVersion: 'headwater.dev/v1alpha1', kind, metadata: { name: 'x', namespace }, spec })
+    const objects = [
+      resource('Upstream', { url: 'https://a' }),
+      resource('VirtualRegistry', { upstreams: [{ upstreamRef: { name: 'x' } }] }),
+      resource('CleanupPolicy', {}),
+    ]
+    await server.mustKubectl(['apply', '-f', '-'], objects.join('\n---\n'))
+    const controllers = await startControllers(server)
+    await server.mustKubectl(['delete', 'namespace', namespace, '--timeout=60s'])
+    await controllers.stop()
+    for (const plural of ['upstreams', 'virtualregistries', 'cleanuppolicies']) {
+      const path = `/apis/headwater.dev/v1alpha1/namespaces/${namespace}/${plural}`
+      expect((await server.client.request('GET', path)).body.items).toEqual([])
+    }
   })
 
   it('comes back on the same port with what was stored, after a stop and after a crash', async () => {
