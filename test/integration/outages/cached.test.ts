@@ -79,7 +79,7 @@ beforeAll(async () => {
   })
   for (const stage of stages.values()) {
     for (const path of cachedPaths(stage)) expect((await ask(headwater, path)).status, path).toBe(200)
-    expect((await ask(headwater, `/v2/default/${stage.key}-fresh/app/manifests/v1`)).status).toBe(200)
+    for (const path of freshPaths(stage)) expect((await ask(headwater, path)).status, path).toBe(200)
   }
   invariants = await watchInvariants(headwater, {
     watched: () => [...stages.values(), { upstream: second }, { upstream: bystander }],
@@ -141,6 +141,12 @@ function cachedPaths({ key, image, index, artifact }: Stage): string[] {
   return paths.map((path) => `/v2/default/${key}/app/${path}`)
 }
 
+/** What is fresh all the while: hits. */
+function freshPaths({ key, artifact }: Stage): [manifest: string, referrers: string] {
+  const subject = artifact.subject.manifest.digest
+  return [`/v2/default/${key}-fresh/app/manifests/v1`, `/v2/default/${key}-fresh/app/referrers/${subject}`]
+}
+
 describe.each(outages)('while its upstream $name', ({ name, begin, says }) => {
   let stage: Stage
   const at = (path: string) => `/v2/default/${stage.key}/app/${path}`
@@ -168,12 +174,17 @@ describe.each(outages)('while its upstream $name', ({ name, begin, says }) => {
   })
 
   it('later answers take no longer than one and a half times a hit', async () => {
-    const hitPath = `/v2/default/${stage.key}-fresh/app/manifests/v1`
-    const ratio = await ratioOf(
+    const [manifest, referrers] = freshPaths(stage)
+    const ofManifests = await ratioOf(
       () => askKept(at('manifests/v1')),
-      () => askKept(hitPath),
+      () => askKept(manifest),
     )
-    expect(ratio).toBeLessThan(1.5)
+    const ofReferrers = await ratioOf(
+      () => askKept(at(`referrers/${stage.artifact.subject.manifest.digest}`)),
+      () => askKept(referrers),
+    )
+    expect(ofManifests).toBeLessThan(1.5)
+    expect(ofReferrers).toBeLessThan(1.5)
   })
 
   it('what is not cached is not the lower upstream’s by tag unless it says no or is to be ignored; by digest it is', async () => {
