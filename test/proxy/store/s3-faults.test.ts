@@ -1,0 +1,337 @@
+import { randomBytes } from 'node:crypto'
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { digestOf } from '../../../proxy/oci/digest.ts'
+import { blobKey, NoRoomError } from '../../../proxy/store/blob-store.ts'
+import { StoreUnavailableError } from '../../../proxy/store/breaker.ts'
+import { BucketSettingsError } from '../../../proxy/store/bucket-settings-error.ts'
+import { createDiskBudget } from '../../../proxy/store/disk-budget.ts'
+import { createFileBlobStore } from '../../../proxy/store/file-blob-store.ts'
+import { createS3BlobStore, type S3BlobStore } from '../../../proxy/store/s3-blob-store.ts'
+import { type Bucket, createBucket } from '../../../proxy/store/s3-bucket.ts'
+import { createS3DocumentStore } from '../../../proxy/store/s3-document-store.ts'
+import { partBytesFor } from '../../../proxy/store/s3-upload.ts'
+import { softDocuments } from '../../../proxy/store/soft-stores.ts'
+import { putBlob, readAll, readBlob } from '../../contracts/blobs.ts'
+import { collect } from '../../contracts/collect.ts'
+import { createFakeS3, type FakeS3, type S3Fault } from '../../rig/fake-s3.ts'
+import { noObserver } from './temporary-folder.ts'
+
+const mebi = 1024 * 1024
+const large = randomBytes(20 * mebi)
+const small = randomBytes(10_000)
+const limits = { answerMs: 1_500, writeMs: 1_000, uploadMs: 2_000, idleMs: 300 }
+
+const inAnHour = new Date(Date.now() + 3_600_000).toUTCString()
+
+let s3: FakeS3
+let bucket: Bucket
+let folder: string
+const failures: string[] = []
+const stores: S3BlobStore[] = []
+
+beforeEach(async () => {
+  vi.stubEnv('AWS_ACCESS_KEY_ID', 'key')
+  vi.stubEnv('AWS_SECRET_ACCESS_KEY', 'secret')
+  s3 = await createFakeS3()
+  bucket = createBucket({ bucket: 'it', endpoint: s3.endpoint, limits })
+  folder = await mkdtemp(join(tmpdir(), 'headwater-s3-faults-'))
+  failures.length = 0
+})
+
+afterEach(async () => {
+  s3.lift()
+  for (const store of stores.splice(0)) await store.settled()
+  bucket.close()
+  await s3.close()
+  await rm(folder, { recursive: true, force: true })
+  vi.unstubAllEnvs()
+})
+
+async function openStore(spoolBytes?: number, from = bucket): Promise<S3BlobStore> {
+  const root = await mkdtemp(join(folder, 'hot-'))
+  const hot = await createFileBlobStore({
+    root,
+    observer: noObserver,
+    budget: createDiskBudget({ maxBytes: spoolBytes }),
+  })
+  const observer = { storeFailure: (operation: string) => failures.push(operation) }
+  const store = createS3BlobStore({ bucket: from, hot, observer })
+  stores.push(store)
+  return store
+}
+
+const keyOf = (bytes: Buffer) => `blobs/${blobKey(digestOf(bytes))}`
+const has = (bytes: Buffer) => s3.objects.get(keyOf(bytes))?.equals(bytes) ?? false
+
+/** What a fault must leave: nothing unfinished in the bucket or on disk, and the next one works by itself. */
+async function expectHealed(store: S3BlobStore): Promise<void> {
+  s3.lift()
+  await expect.poll(() => bucket.available, { timeout: 5_000 }).toBe(true)
+  await store.settled()
+  expect(s3.uploads.size).toBe(0)
+  const again = randomBytes(5_000)
+  await putBlob(store, again)
+  expect(has(again)).toBe(true)
+  for (const name of await readdir(folder)) {
+    expect(await readdir(join(folder, name, '.spool'))).toEqual([])
+  }
+}
+
+async function timeOf(work: () => Promise<unknown>): Promise<number> {
+  const startedAt = performance.now()
+  await work()
+  return performance.now() - startedAt
+}
+
+const away: readonly (readonly [string, S3Fault])[] = [
+  ['S1: refuses', { kind: 'reset', when: 'before' }],
+  ['S3: does not answer', { kind: 'hang' }],
+  ['S5: says SlowDown all the time', { kind: 'error', status: 503, code: 'SlowDown' }],
+  ['S6: fails all the time', { kind: 'error', status: 500, code: 'InternalError' }],
+  ['S13: refuses our credentials', { kind: 'error', status: 403, code: 'ExpiredToken' }],
+  ['S13: forbids', { kind: 'error', status: 403, code: 'AccessDenied' }],
+]
+
+describe.each(away)('an S3 that %s', (_, fault) => {
+  it('is asked a few times within bounds, and nobody waits for it after that', async () => {
+    s3.put(keyOf(small), small)
+    const store = await openStore()
+    const documents = softDocuments(createS3DocumentStore({ bucket }))
+    s3.always('all', fault)
+    const first = await timeOf(async () => {
+      for (let n = 0; n < 3; n++) expect(await store.open(digestOf(small))).toBeUndefined()
+    })
+    expect(first).toBeLessThan(3 * limits.answerMs + 500)
+    expect(bucket.available).toBe(false)
+    const later = await timeOf(async () => {
+      for (let n = 0; n < 100; n++) {
+        expect(await store.open(digestOf(small))).toBeUndefined()
+        expect(await store.stat(digestOf(small))).toBeUndefined()
+        expect(await documents.get('a/b')).toBeUndefined()
+      }
+    })
+    expect(later).toBeLessThan(500)
+    await expectHealed(store)
+    expect((await readBlob(store, digestOf(small)))?.equals(small)).toBe(true)
+  })
+
+  it('S2: keeps a commit from succeeding, and nothing of it stays', async () => {
+    const store = await openStore()
+    s3.always(['PutObject', 'CreateUpload', 'UploadPart', 'CompleteUpload'], fault)
+    await expect(putBlob(store, small)).rejects.toThrow(StoreUnavailableError)
+    await expect(putBlob(store, large)).rejects.toThrow(StoreUnavailableError)
+    await expectHealed(store)
+    expect([has(small), has(large)]).toEqual([false, false])
+  })
+
+  it('leaves what is on disk', async () => {
+    const store = await openStore()
+    await putBlob(store, small)
+    s3.always('all', fault)
+    expect((await readBlob(store, digestOf(small)))?.equals(small)).toBe(true)
+    s3.lift()
+  })
+})
+
+describe('a fault that passes', () => {
+  it.each([
+    ['S5: SlowDown', { kind: 'error', status: 503, code: 'SlowDown' }],
+    ['S6: InternalError', { kind: 'error', status: 500, code: 'InternalError' }],
+    [
+      'S16: RequestTimeTooSkewed',
+      { kind: 'error', status: 403, code: 'RequestTimeTooSkewed', headers: { date: inAnHour } },
+    ],
+  ] as const)('%s, once, is not noticed by reads or writes', async (_, fault) => {
+    const store = await openStore()
+    for (const operation of ['GetObject', 'PutObject', 'UploadPart', 'CompleteUpload'] as const) {
+      s3.next(operation, fault)
+    }
+    await putBlob(store, small)
+    await putBlob(store, large)
+    expect([has(small), has(large)]).toEqual([true, true])
+    expect((await readBlob(await openStore(), digestOf(large)))?.equals(large)).toBe(true)
+    expect(failures).toEqual([])
+  })
+
+  it.each([
+    ['S4: a body that is cut', 'cut', undefined],
+    ['S4: a body that is cut, without room on disk', 'cut', 16 * mebi],
+    ['S3: a body that stalls', 'stall', undefined],
+    ['S3: a body that stalls, without room on disk', 'stall', 16 * mebi],
+  ] as const)('%s goes on where it was, from the very same object', async (_, kind, spoolBytes) => {
+    s3.put(keyOf(large), large)
+    const store = await openStore(spoolBytes)
+    s3.next('GetObject', { kind, bytes: 3 * mebi }, 2)
+    expect((await readBlob(store, digestOf(large)))?.equals(large)).toBe(true)
+    expect(s3.requests.filter((line) => line.startsWith('GetObject'))).toHaveLength(3)
+    await expectHealed(store)
+  })
+
+  it.each(['cut', 'stall'] as const)(
+    'S3 and S4: a body that always ends in a %s ends its readers in time, and is whole the next time',
+    async (kind) => {
+      s3.put(keyOf(large), large)
+      const store = await openStore()
+      s3.always(['GetObject'], { kind, bytes: mebi })
+      const blob = (await store.open(digestOf(large)))!
+      const took = await timeOf(() => expect(readAll(blob, Buffer.alloc(large.length + 1))).rejects.toThrow())
+      expect(took).toBeLessThan(5 * limits.idleMs + 1_000)
+      await blob.close()
+      await expectHealed(store)
+      expect((await readBlob(store, digestOf(large)))?.equals(large)).toBe(true)
+    },
+  )
+
+  it('an object that is replaced while it is read is not mixed with the other', async () => {
+    s3.put(keyOf(large), large)
+    const store = await openStore()
+    s3.next('GetObject', { kind: 'cut', bytes: 3 * mebi })
+    const blob = (await store.open(digestOf(large)))!
+    s3.put(keyOf(large), Buffer.alloc(large.length))
+    await expect(readAll(blob, Buffer.alloc(large.length + 1))).rejects.toThrow()
+    await blob.close()
+    s3.remove(keyOf(large))
+    await expectHealed(store)
+  })
+})
+
+describe('putting parts together', () => {
+  it('S7: takes a 200 with an error in it for an error', async () => {
+    const store = await openStore()
+    s3.always(['CompleteUpload'], { kind: 'error-in-200', code: 'InternalError' })
+    await expect(putBlob(store, large)).rejects.toThrow(StoreUnavailableError)
+    expect(has(large)).toBe(false)
+    await expectHealed(store)
+  })
+
+  it.each([
+    ['CompleteUpload', large],
+    ['PutObject', small],
+  ] as const)('S8: %s that is done with its answer lost is done', async (operation, bytes) => {
+    const store = await openStore()
+    s3.always([operation], { kind: 'reset', when: 'after' })
+    await putBlob(store, bytes)
+    expect(has(bytes)).toBe(true)
+    await expectHealed(store)
+  })
+
+  it.each([
+    ['S9: NoSuchUpload', 404, 'NoSuchUpload'],
+    ['S14: ConditionalRequestConflict', 409, 'ConditionalRequestConflict'],
+  ])('%s begins again', async (_, status, code) => {
+    const store = await openStore()
+    s3.next('CompleteUpload', { kind: 'error', status, code })
+    await putBlob(store, large)
+    expect(has(large)).toBe(true)
+    await expectHealed(store)
+  })
+
+  it('S14: what another put there meanwhile is as good', async () => {
+    const store = await openStore()
+    s3.put(keyOf(small), small)
+    s3.put(keyOf(large), large)
+    await putBlob(store, small)
+    await putBlob(store, large)
+    await expectHealed(store)
+  })
+
+  it('what lies there in another size makes room', async () => {
+    const store = await openStore()
+    s3.put(keyOf(small), Buffer.from('short'))
+    s3.put(keyOf(large), Buffer.from('short'))
+    await putBlob(store, small)
+    await putBlob(store, large)
+    expect([has(small), has(large)]).toEqual([true, true])
+    await expectHealed(store)
+  })
+
+  it('S14: a conflict of two writers of a document is asked again', async () => {
+    const documents = createS3DocumentStore({ bucket })
+    s3.next('PutObject', { kind: 'error', status: 409, code: 'ConditionalRequestConflict' }, 2)
+    expect(await documents.put('a/b', '1', { ifAbsent: true })).toBe(true)
+    expect(await documents.put('a/b', '1', { ifAbsent: true })).toBe(false)
+  })
+
+  it.each([
+    [507, 'InsufficientStorage'],
+    [507, 'XMinioStorageFull'],
+    [400, 'EntityTooLarge'],
+  ])('S19: %i %s is no room', async (status, code) => {
+    const store = await openStore()
+    s3.always(['PutObject', 'UploadPart'], { kind: 'error', status, code })
+    await expect(putBlob(store, small)).rejects.toThrow(NoRoomError)
+    await expect(putBlob(store, large)).rejects.toThrow(NoRoomError)
+    expect(bucket.available).toBe(true)
+    await expectHealed(store)
+  })
+})
+
+describe('at the start', () => {
+  it.each([
+    ['S15: in another region', 301, 'PermanentRedirect'],
+    ['S15: signed for another region', 400, 'AuthorizationHeaderMalformed'],
+    ['not there', 404, 'NoSuchBucket'],
+  ])('a bucket that is %s is said so, and nobody else is asked', async (_, status, code) => {
+    const headers = { location: 'http://127.0.0.1:1/', 'x-amz-bucket-region': 'eu-west-9' }
+    s3.always('all', { kind: 'error', status, code, headers })
+    await expect(bucket.check()).rejects.toThrow(BucketSettingsError)
+    expect(s3.requests.every((line) => line.startsWith('HeadBucket'))).toBe(true)
+  })
+
+  it.each(away.map(([name, fault]) => [name, fault] as const))('S3 that %s is away', async (_, fault) => {
+    s3.always('all', fault)
+    expect(await bucket.check()).toBe(false)
+    s3.lift()
+    expect(await Promise.all([expect.poll(() => bucket.available, { timeout: 3_000 }).toBe(true)]))
+  })
+})
+
+describe('sockets', () => {
+  it('S20: come back from a thousand readers that left', async () => {
+    s3.put(keyOf(large), large)
+    const patient = createBucket({ bucket: 'it', endpoint: s3.endpoint })
+    const store = await openStore(16 * mebi, patient)
+    const digest = digestOf(large)
+    for (let round = 0; round < 20; round++) {
+      const blobs = await Promise.all(Array.from({ length: 50 }, () => store.open(digest)))
+      await Promise.all(blobs.slice(0, 10).map((blob) => blob?.read(Buffer.alloc(1000), 0)))
+      await Promise.all(blobs.map((blob) => blob?.close()))
+    }
+    await store.settled()
+    await expect.poll(() => s3.openSockets(), { timeout: 5_000 }).toBeLessThan(40)
+    expect((await readBlob(store, digestOf(large)))?.equals(large)).toBe(true)
+    patient.close()
+  })
+})
+
+describe('sizes', () => {
+  it.each([
+    [undefined, 16 * mebi],
+    [0, 8 * mebi],
+    [5 * 1024 * mebi, 8 * mebi],
+    [78_125 * mebi, 8 * mebi],
+    [1024 * 1024 * mebi, 105 * mebi],
+    [5 * 1024 * 1024 * mebi, 525 * mebi],
+  ])('S21: a blob of %s bytes has parts of %i, at most 10,000 of them', (size, part) => {
+    expect(partBytesFor(size)).toBe(part)
+    expect(Math.ceil((size ?? 0) / part)).toBeLessThanOrEqual(10_000)
+  })
+
+  it('S21: a blob of no bytes is kept and read', async () => {
+    const store = await openStore()
+    await putBlob(store, Buffer.alloc(0))
+    expect(await readBlob(await openStore(), digestOf(Buffer.alloc(0)))).toEqual(Buffer.alloc(0))
+  })
+})
+
+it('S17: lists through truncated pages, and passes over what is no blob of ours', async () => {
+  const all = Array.from({ length: 350 }, (_, n) => Buffer.from(`blob ${n}`))
+  for (const bytes of all) s3.put(keyOf(bytes), bytes)
+  for (const key of ['blobs/readme', 'blobs/sha256/zz/zz', 'other', 'blobs/sha256/ab'])
+    s3.put(key, Buffer.from('x'))
+  const listed = await collect((await openStore()).list())
+  expect(listed.map(({ digest }) => digest).sort()).toEqual(all.map((bytes) => digestOf(bytes)).sort())
+})

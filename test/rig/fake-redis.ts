@@ -1,0 +1,86 @@
+import { createServer, type Socket } from 'node:net'
+
+/** Answers in RESP whatever the test wants; left alone, as an empty Redis that forgets what it is told. */
+export interface FakeRedis {
+  readonly port: number
+  readonly url: string
+  /** Every command so far, by its name in capitals. */
+  readonly commands: readonly string[]
+  accepted(): number
+  /** What all commands but those of a connection's beginning are answered with, as it goes over the wire. */
+  answer(reply: string | ((args: readonly string[]) => string) | undefined): void
+  close(): Promise<void>
+}
+
+export async function createFakeRedis(): Promise<FakeRedis> {
+  const sockets = new Set<Socket>()
+  const commands: string[] = []
+  let accepted = 0
+  let scripted: ((args: readonly string[]) => string) | undefined
+
+  const server = createServer((socket) => {
+    accepted += 1
+    sockets.add(socket)
+    let pending = ''
+    socket.on('error', () => {})
+    socket.once('close', () => sockets.delete(socket))
+    socket.on('data', (chunk) => {
+      pending += chunk.toString('latin1')
+      for (let read = readCommand(pending); read; read = readCommand(pending)) {
+        pending = read.rest
+        const name = read.args[0]?.toUpperCase() ?? ''
+        commands.push(name)
+        socket.write(setupReplies[name] ?? scripted?.(read.args) ?? emptyReply(name, read.args))
+      }
+    })
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as { port: number }
+
+  return {
+    port,
+    url: `redis://127.0.0.1:${port}`,
+    commands,
+    accepted: () => accepted,
+    answer(reply) {
+      scripted = typeof reply === 'string' ? () => reply : reply
+    },
+    async close() {
+      for (const socket of sockets) socket.destroy()
+      await new Promise((resolve) => server.close(resolve))
+    },
+  }
+}
+
+const info = 'redis_version:7.0.0\r\nloading:0\r\nrole:master\r\n'
+const setupReplies: Readonly<Record<string, string>> = {
+  AUTH: '+OK\r\n',
+  SELECT: '+OK\r\n',
+  CLIENT: '+OK\r\n',
+  INFO: `$${info.length}\r\n${info}\r\n`,
+}
+
+function emptyReply(name: string, args: readonly string[]): string {
+  if (name === 'HMGET') return `*${args.length - 2}\r\n${'$-1\r\n'.repeat(args.length - 2)}`
+  if (name === 'EVAL') return ':1\r\n'
+  if (name === 'HRANDFIELD' || name === 'ZRANGEBYLEX') return '*0\r\n'
+  return '+OK\r\n'
+}
+
+/** A command is an array of bulk strings. Undefined while it is not whole. */
+function readCommand(text: string): { args: string[]; rest: string } | undefined {
+  const head = /^\*(\d+)\r\n/.exec(text)
+  if (!head) return undefined
+  const args: string[] = []
+  let at = head[0].length
+  for (let n = 0; n < Number(head[1]); n++) {
+    const size = /^\$(\d+)\r\n/.exec(text.slice(at, at + 20))
+    if (!size) return undefined
+    const start = at + size[0].length
+    const end = start + Number(size[1])
+    if (text.length < end + 2) return undefined
+    args.push(text.slice(start, end))
+    at = end + 2
+  }
+  return { args, rest: text.slice(at) }
+}

@@ -1,0 +1,100 @@
+import { connect, createServer, type Server, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+export type WireFault =
+  /** Every piece comes so much later, each way. */
+  | { readonly kind: 'latency'; readonly ms: number }
+  /** Nothing passes any more, and nobody is told: also on what is open. */
+  | { readonly kind: 'stall' }
+  | { readonly kind: 'refuse' }
+  /** RST for everybody. */
+  | { readonly kind: 'reset' }
+  /** So many bytes to each client from now on, then RST. */
+  | { readonly kind: 'cut'; readonly bytes: number }
+
+/** A port that leads to another one of this machine, through whatever fault is set. */
+export interface FaultProxy {
+  readonly port: number
+  /** Connections accepted so far. */
+  accepted(): number
+  open(): number
+  set(fault: WireFault): Promise<void>
+  lift(): Promise<void>
+  close(): Promise<void>
+}
+
+export async function createFaultProxy(target: number): Promise<FaultProxy> {
+  const clients = new Set<Socket>()
+  let fault: WireFault | undefined
+  let accepted = 0
+  let server: Server | undefined
+  let port = 0
+
+  function accept(client: Socket): void {
+    accepted += 1
+    client.on('error', () => {})
+    if (fault?.kind === 'reset') return void client.resetAndDestroy()
+    const upstream = connect(target, '127.0.0.1')
+    clients.add(client)
+    upstream.on('error', () => {})
+    client.once('close', () => {
+      clients.delete(client)
+      upstream.destroy()
+    })
+    upstream.once('close', () => {
+      if (fault?.kind !== 'stall') client.end()
+    })
+    client.on('data', (chunk: Buffer) => void pass(chunk, upstream, client))
+    upstream.on('data', (chunk: Buffer) => void pass(chunk, client, client, true))
+  }
+
+  async function pass(chunk: Buffer, to: Socket, client: Socket, isAnswer = false): Promise<void> {
+    if (fault?.kind === 'latency') await sleep(fault.ms)
+    if (fault?.kind === 'stall') return
+    if (fault?.kind === 'cut' && isAnswer) {
+      const left = fault.bytes
+      fault = { kind: 'cut', bytes: Math.max(0, left - chunk.length) }
+      to.write(chunk.subarray(0, left))
+      if (left < chunk.length) setTimeout(() => client.resetAndDestroy(), 20)
+      return
+    }
+    to.write(chunk)
+  }
+
+  async function listen(): Promise<void> {
+    server = createServer(accept)
+    await new Promise<void>((resolve, reject) => {
+      server!.once('error', reject).listen(port, '127.0.0.1', resolve)
+    })
+    port = (server.address() as { port: number }).port
+  }
+
+  async function refuse(): Promise<void> {
+    for (const client of clients) client.resetAndDestroy()
+    const closing = server
+    server = undefined
+    await new Promise((resolve) => (closing ? closing.close(resolve) : resolve(undefined)))
+  }
+
+  await listen()
+  return {
+    get port() {
+      return port
+    },
+    accepted: () => accepted,
+    open: () => clients.size,
+    async set(next) {
+      fault = next
+      if (next.kind === 'refuse') await refuse()
+      if (next.kind === 'reset') for (const client of clients) client.resetAndDestroy()
+    },
+    async lift() {
+      const was = fault
+      fault = undefined
+      // what was swallowed is missing for good: nothing good comes on these any more
+      if (was?.kind === 'stall') for (const client of clients) client.resetAndDestroy()
+      if (!server) await listen()
+    },
+    close: refuse,
+  }
+}
