@@ -1,4 +1,5 @@
 import { type Flag, type FlagValues, UsageError } from './flags.ts'
+import { type InternalSettings, readInternalSettings } from './internal-settings.ts'
 import { readSharedSettings, type SharedSettings, sharedFlags } from './shared-settings.ts'
 import { parseBytes } from './sizes.ts'
 
@@ -55,6 +56,8 @@ export interface ServeSettings {
   readonly dataMaxBytes: number | undefined
   /** Undefined where the cache is this machine's own. */
   readonly shared: SharedSettings | undefined
+  /** Undefined where nobody asks this process but clients. */
+  readonly internal: InternalSettings | undefined
   readonly listen: Address
   readonly adminListen: Address
   readonly denyUpstreamCidrs: readonly string[]
@@ -110,6 +113,7 @@ export function readServeSettings(values: FlagValues): ServeSettings {
       `--listen: ${listen.host} can be reached from other machines, and there are no logins yet: add --allow-anonymous if everybody who reaches it may pull`,
     )
   }
+  const internal = readInternalSettings(values, problems)
   const shared = readSharedSettings(values, one('data')!, problems)
   if (shared && dataMaxBytes !== undefined)
     problems.push('--data-max-bytes: the cache is in S3 and Redis; --spool-max-bytes bounds what is here')
@@ -119,6 +123,7 @@ export function readServeSettings(values: FlagValues): ServeSettings {
     data: one('data')!,
     dataMaxBytes,
     shared,
+    internal,
     listen: listen!,
     adminListen: adminListen!,
     denyUpstreamCidrs,

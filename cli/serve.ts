@@ -2,6 +2,8 @@ import type { AddressInfo } from 'node:net'
 import { resolve } from 'node:path'
 import { createAdmin } from '../proxy/http/admin.ts'
 import { createApp } from '../proxy/http/app.ts'
+import { createInternal } from '../proxy/http/internal.ts'
+import { createClusterAuth } from '../proxy/internal/cluster-auth.ts'
 import { createLogger, type Log } from '../proxy/log.ts'
 import { createMetrics, type Metrics } from '../proxy/metrics.ts'
 import type { Observer } from '../proxy/observer.ts'
@@ -98,10 +100,17 @@ async function run(settings: ServeSettings, environment: NodeJS.ProcessEnv, feed
 
   const listen = await orStartError(app.listen(settings.listen), '--listen', settings.listen)
   const adminListen = await orStartError(
-    listenAdmin(admin, settings.adminListen),
+    listenOn(admin, settings.adminListen),
     '--admin-listen',
     settings.adminListen,
   )
+  const internal =
+    settings.internal && createInternal({ auth: createClusterAuth(settings.internal.keys), now: Date.now })
+  if (internal && settings.internal) {
+    const { listen: where } = settings.internal
+    const address = await orStartError(listenOn(internal, where), '--internal-listen', where)
+    log.logger.info({ internal: address }, 'other parts of this installation may ask')
+  }
   const shown = feed.isShown ? table : undefined
   process.stderr.write(
     formatBanner({ table: shown, listen, admin: adminListen, data: placeOf(data, settings) }),
@@ -127,6 +136,7 @@ async function run(settings: ServeSettings, environment: NodeJS.ProcessEnv, feed
   clearInterval(flushing)
   await client.close()
   await stores.close()
+  await internal?.close()
   await admin.close()
   metrics.close()
   log.logger.info({ clean }, 'stopped')
@@ -219,12 +229,9 @@ const reasons: Readonly<Record<string, string>> = {
   ENOTFOUND: 'this host is not known',
 }
 
-async function listenAdmin(
-  admin: ReturnType<typeof createAdmin>,
-  { host, port }: Address,
-): Promise<AddressInfo> {
-  await admin.listen({ host, port })
-  return admin.server.address() as AddressInfo
+async function listenOn(app: ReturnType<typeof createAdmin>, { host, port }: Address): Promise<AddressInfo> {
+  await app.listen({ host, port })
+  return app.server.address() as AddressInfo
 }
 
 async function orStartError<T>(listening: Promise<T>, flag: string, { host, port }: Address): Promise<T> {
