@@ -30,7 +30,12 @@ export async function walk<Candidate extends Eligible, T extends object>(
   const troubles: UpstreamError[] = []
   for (const [position, candidate] of candidates.entries()) {
     const leftMs = Math.ceil(endsAt - now())
-    if (leftMs <= 0) break
+    if (leftMs <= 0) {
+      // whoever was not asked has not said no
+      note(story, candidate, 'not asked: no time left')
+      troubles.push(new UpstreamError('timeout', 'the walk took too long'))
+      break
+    }
     const firstByteMs = position === candidates.length - 1 ? leftMs : Math.min(leftMs, oneOfManyMs)
     const found = await attempt(candidate, firstByteMs).catch(orTrouble)
     if (found instanceof UpstreamError) {
