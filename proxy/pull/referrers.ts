@@ -3,7 +3,7 @@ import { essenceOf, indexMediaType } from '../oci/manifest.ts'
 import type { Eligible } from '../route-table.ts'
 import type { TagKey, Walk } from '../store/index-store.ts'
 import { UpstreamError } from '../upstream/errors.ts'
-import { type Admission, placeKey } from './admission.ts'
+import { type Admission, hasWalk, placeKey } from './admission.ts'
 import type { Backoff } from './backoff.ts'
 import type { Catalog, TagRecord } from './catalog.ts'
 import type { Commits } from './commits.ts'
@@ -39,6 +39,8 @@ interface ReferrersPlace extends Eligible {
   readonly record: TagRecord | undefined
 }
 
+type CachedPlace = ReferrersPlace & { readonly record: TagRecord }
+
 interface Answers {
   /** The first that knows a referrer. */
   readonly answered: { readonly place: ReferrersPlace; readonly body: Buffer } | undefined
@@ -63,11 +65,9 @@ export function createReferrers(parts: ReferrersParts): Pick<Pull, 'referrers'> 
 
   async function referrers(request: ReferrersRequest): Promise<ListAnswer> {
     const places = await placesOf(request, request.subject)
-    for (const place of places) {
-      const { digest, size } = place.record?.entry ?? {}
-      const body = digest && size !== undefined && (await content.bytes(digest, size))
-      if (place.record && body) return fromCache(request, places, place, place.record, body)
-    }
+    const cached = latestOf(places)
+    const body = cached && (await content.bytes(cached.record.entry.digest, cached.record.entry.size))
+    if (body) return fromCache(request, places, cached, body)
     const { answered, troubles } = await ask(places, request, coldWalkMs)
     if (answered) return keep(request, answered.place, answered.body, 'miss')
     if (troubles.length > 0) throw toOciError(troubles)
@@ -78,11 +78,11 @@ export function createReferrers(parts: ReferrersParts): Pick<Pull, 'referrers'> 
   async function fromCache(
     request: ReferrersRequest,
     places: readonly ReferrersPlace[],
-    cached: ReferrersPlace,
-    { entry }: TagRecord,
+    cached: CachedPlace,
     body: Buffer,
   ): Promise<ListAnswer> {
     const { upstream, repository, key } = cached
+    const { entry } = cached.record
     const stale = (warning: string) => {
       tell(request.story, cached, 'stale-served')
       return answerOf(request, body, warning)
@@ -120,9 +120,7 @@ export function createReferrers(parts: ReferrersParts): Pick<Pull, 'referrers'> 
       eligibleOf(request).map(async (place) => {
         const key = keyFor(place, subject)
         const record = await catalog.tag(key)
-        const walked = record?.entry.walks.some(
-          ({ registry, ns }) => registry === own.registry && ns === own.ns,
-        )
+        const walked = record && hasWalk(record.entry.walks, own)
         const linked = await catalog.link(linkKeyOf(place, subject))
         return { ...place, key, record: walked ? record : undefined, rank: linked ? 0 : 1 }
       }),
@@ -206,6 +204,12 @@ export function createReferrers(parts: ReferrersParts): Pick<Pull, 'referrers'> 
   }
 
   return { referrers }
+}
+
+/** Each record is what a whole walk came to, and the next may end at another upstream: the latest counts. */
+function latestOf(places: readonly ReferrersPlace[]): CachedPlace | undefined {
+  const cached = places.filter((place): place is CachedPlace => place.record !== undefined)
+  return cached.toSorted((a, b) => b.record.entry.writtenAt - a.record.entry.writtenAt)[0]
 }
 
 function keyFor({ upstream, repository }: Eligible, subject: Digest): TagKey {

@@ -94,9 +94,9 @@ function nextQuery(
   return next.toString()
 }
 
-/** The query of `Link: <…>; rel="next"` (RFC 8288); undefined when there is none. */
+/** The query of `Link: <…>; rel="next"` (RFC 8288); undefined when there is none. In a time in proportion to the header. */
 export function nextPage(link: string | undefined): string | undefined {
-  const target = /<([^>]{1,4096})>\s*;[^,]*\brel="?next"?/i.exec(link ?? '')?.[1]
+  const target = /<([^<>]{1,4096})>[ \t]{0,8};[^,<]*\brel="?next"?/i.exec(link ?? '')?.[1]
   return target === undefined ? undefined : target.split('#', 1)[0]!.split('?')[1] || undefined
 }
 

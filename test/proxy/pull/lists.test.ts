@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { nextPage } from '../../../proxy/pull/tag-lists.ts'
 import { createFakeUpstream, type FakeUpstream, fault } from '../../rig/fake-upstream.ts'
 import type { Fault } from '../../rig/fault.ts'
 import { contentStore } from '../../rig/image-store.ts'
@@ -103,6 +104,15 @@ describe('a list of tags', () => {
     await rig.tags('app', next)
     expect(second.requests().at(-1)!.query.get('page')).toBe('opaque/x')
     expect(first.requests()).toHaveLength(1)
+  })
+
+  it.each([
+    ['angle brackets', '<'],
+    ['links that lead nowhere', '<a>;'],
+  ])('U45: takes no time over a header of nothing but %s', (_name, part) => {
+    const startedAt = performance.now()
+    expect(nextPage(part.repeat(32_000 / part.length))).toBeUndefined()
+    expect(performance.now() - startedAt).toBeLessThan(100)
   })
 
   it('U18: is refused when it has no end', async () => {
@@ -215,6 +225,28 @@ describe('referrers', () => {
     rig.advance(61)
     const { manifests, warning } = await rig.referrers('app', subject.manifest.digest)
     expect({ manifests, warning }).toEqual({ manifests: [], warning: undefined })
+  })
+
+  it('are those of the upstream that had them last, whoever had none before', async () => {
+    const { subject } = await pushArtifact(contentStore(second.content), 'app', {
+      tag: 'v1',
+      byTagSchema: false,
+    })
+    const list = `/v2/app/referrers/${subject.manifest.digest}`
+    second.next('GET', list, fault.json({ manifests: [] }))
+    second.next('GET', list, fault.body('{"manifests":[]}', 'application/vnd.oci.image.index.v1+json'))
+    expect((await rig.referrers('app', subject.manifest.digest)).manifests).toEqual([])
+    rig.advance(61)
+    await second.heal()
+    expect((await rig.referrers('app', subject.manifest.digest)).manifests).toHaveLength(2)
+
+    for (const upstream of [first, second]) upstream.forgetRequests()
+    expect((await rig.referrers('app', subject.manifest.digest)).story.outcome).toBe('hit')
+    expect([...first.requests(), ...second.requests()]).toEqual([])
+    await rig.restart()
+    for (const upstream of [first, second]) await upstream.stop()
+    rig.advance(61)
+    expect((await rig.referrers('app', subject.manifest.digest)).manifests).toHaveLength(2)
   })
 
   it('C56: are none for what nobody knows', async () => {
