@@ -86,15 +86,16 @@ export function createAdmission({
     walk(key, record, walk) {
       const { walks } = record.entry
       if (hasWalk(walks, walk)) return record
-      const extended = catalog.rememberTag(key, { ...record.entry, walks: mergeWalks([...walks, walk]) })
+      const extended = catalog.rememberWalks(record, mergeWalks([...walks, walk]))
       commits.add('tag', placeKey(key), () => catalog.saveTag(key))
       return extended
     },
   }
 }
 
+/** One without an `ns` asked all upstreams that the same one with an `ns` would have, in the same order. */
 export function hasWalk(walks: readonly Walk[], { registry, ns }: Walk): boolean {
-  return walks.some((walk) => walk.registry === registry && walk.ns === ns)
+  return walks.some((walk) => walk.registry === registry && (walk.ns === ns || walk.ns === ''))
 }
 
 /** Each once; of too many the oldest go: their registry then walks again. */

@@ -18,8 +18,13 @@ export interface Catalog {
   link(key: LinkKey): Promise<LinkFacts | undefined>
   /** What memory holds, without looking further. */
   rememberedTag(key: TagKey): TagRecord | undefined
-  /** In memory, seen by the next `tag` at once; the record it replaces stops being `live`. `saveTag` makes it durable. */
+  /**
+   * In memory, seen by the next `tag` at once; the record it replaces stops being `live`, and nothing is pending any more.
+   * `saveTag` makes it durable.
+   */
   rememberTag(key: TagKey, entry: TagEntry): TagRecord
+  /** The same with other walks; what is pending stays. */
+  rememberWalks(record: TagRecord, walks: readonly Walk[]): TagRecord
   /** Writes what memory holds now, so that of two the newer wins whichever is written last. */
   saveTag(key: TagKey): Promise<void>
   /** The tag was found unchanged. Nothing when another record has replaced this one meanwhile. */
@@ -97,6 +102,12 @@ export function createCatalog({
     await ask(operation, statement)
   }
 
+  function setTag(key: TagKey, entry: TagEntry): TagRecord {
+    const record = { key, entry, live: true }
+    tags.set(tagDocumentKey(key), record)
+    return record
+  }
+
   async function readTag(key: TagKey): Promise<TagEntry | undefined> {
     const known = await ask('index.getTag', index.getTag(key))
     if (known) return known
@@ -122,11 +133,7 @@ export function createCatalog({
       if (held) return held
       const entry = await readTag(key)
       if (!entry) return undefined
-      const meanwhile = tags.get(name)
-      if (meanwhile) return meanwhile
-      const record = { key, entry, live: true }
-      tags.set(name, record)
-      return record
+      return tags.get(name) ?? setTag(key, entry)
     },
 
     async link(key) {
@@ -143,12 +150,11 @@ export function createCatalog({
     rememberedTag: (key) => tags.peek(tagDocumentKey(key)),
 
     rememberTag(key, entry) {
-      const name = tagDocumentKey(key)
-      const record = { key, entry, live: true }
-      tags.set(name, record)
-      pendings.delete(name)
-      return record
+      pendings.delete(tagDocumentKey(key))
+      return setTag(key, entry)
     },
+
+    rememberWalks: ({ key, entry }, walks) => setTag(key, { ...entry, walks }),
 
     async saveTag(key) {
       const name = tagDocumentKey(key)
@@ -162,7 +168,7 @@ export function createCatalog({
       const { key } = record
       const name = tagDocumentKey(key)
       if (tags.peek(name) !== record) return
-      tags.set(name, { key, entry: { ...record.entry, checkedAt }, live: true })
+      setTag(key, { ...record.entry, checkedAt })
       pendings.delete(name)
       await tell('index.touchTag', index.touchTag(key, record.entry.digest, checkedAt))
     },

@@ -1,4 +1,3 @@
-import { OciError } from '../oci/errors.ts'
 import type { Walk } from '../store/index-store.ts'
 import { UpstreamError } from '../upstream/errors.ts'
 import { hasWalk } from './admission.ts'
@@ -15,16 +14,9 @@ import {
 } from './manifests.ts'
 import type { ManifestAnswer, ManifestRequest, Outcome } from './pull.ts'
 import { type FetchedManifest, isNo, type ManifestHead, type No } from './questions.ts'
-import {
-  type Checked,
-  type Revalidation,
-  revalidationMs,
-  type TagPlace,
-  unconfirmed,
-} from './revalidation.ts'
+import { type Checked, type Revalidation, type TagPlace, unconfirmed } from './revalidation.ts'
 import { createSingleFlight, keyOf } from './single-flight.ts'
-import { toOciError } from './trouble.ts'
-import { describe, note, walk } from './walk.ts'
+import { walk } from './walk.ts'
 
 export interface TagParts extends ManifestParts {
   readonly manifests: DigestManifests
@@ -46,11 +38,20 @@ export function createTagManifests(parts: TagParts): {
 
   async function byTag(request: ManifestRequest, tag: string): Promise<ManifestAnswer> {
     const { story, method } = request
-    const own: Walk = { registry: request.registry.key, ns: request.ns }
+    const own = ownWalk(request)
     const places = await placesOf(request, tag)
 
     const entered = places.find(({ record }) => record && hasWalk(record.entry.walks, own))
-    if (entered?.record) return orUnknown(await fromEntry(request, entered, entered.record, true))
+    const options = { by: 'tag', unknown: 'MANIFEST_UNKNOWN', story, now: monotonicNow } as const
+    if (entered?.record) {
+      const { record } = entered
+      const { found } = await walk(
+        [entered],
+        (place, ms) => fromEntry(request, place, record, true, ms),
+        options,
+      )
+      return found
+    }
 
     const waiting =
       method === 'HEAD'
@@ -60,7 +61,6 @@ export function createTagManifests(parts: TagParts): {
       const pending = catalog.pending(waiting.key)
       if (pending && isFresh(waiting, pending.checkedAt)) return fromPending(request, waiting, pending, 'hit')
     }
-    const options = { by: 'tag', unknown: 'MANIFEST_UNKNOWN', story, now: monotonicNow } as const
     const { found } = await walk(places, (place, ms) => attempt(request, place, own, ms), options)
     return found
   }
@@ -82,13 +82,11 @@ export function createTagManifests(parts: TagParts): {
     ms: number,
   ): Promise<ManifestAnswer | No> {
     if (place.record) {
-      const answer = await fromEntry(request, place, place.record, false)
+      const answer = await fromEntry(request, place, place.record, false, ms)
       if (!isNo(answer)) admission.walk(place.key, catalog.rememberedTag(place.key) ?? place.record, own)
       return answer
     }
-    if (request.method === 'HEAD') return attemptHead(request, place, own, ms)
-    const fetched = await fetch(place, own, ms)
-    return isNo(fetched) ? fetched : afterFetch(request, place, fetched)
+    return request.method === 'HEAD' ? attemptHead(request, place, own, ms) : fromFetch(request, place, ms)
   }
 
   async function attemptHead(
@@ -108,8 +106,7 @@ export function createTagManifests(parts: TagParts): {
     if (isNo(head) && head.no !== 405) return head
     const learned = isNo(head) ? undefined : await revalidation.learn(place, head, [own])
     if (learned) return fromPending(request, place, learned, 'miss')
-    const fetched = await fetch(place, own, ms)
-    return isNo(fetched) ? fetched : afterFetch(request, place, fetched)
+    return fromFetch(request, place, ms)
   }
 
   function fetch(place: TagPlace, own: Walk, ms: number): Promise<FetchedManifest | No> {
@@ -121,9 +118,16 @@ export function createTagManifests(parts: TagParts): {
     })
   }
 
-  function afterFetch(request: ManifestRequest, place: TagPlace, fetched: FetchedManifest): ManifestAnswer {
+  async function fromFetch(
+    request: ManifestRequest,
+    place: TagPlace,
+    ms: number,
+  ): Promise<ManifestAnswer | No> {
+    const own = ownWalk(request)
+    const fetched = await fetch(place, own, ms)
+    if (isNo(fetched)) return fetched
     const record = catalog.rememberedTag(place.key)
-    if (record) admission.walk(place.key, record, { registry: request.registry.key, ns: request.ns })
+    if (record) admission.walk(place.key, record, own)
     uses.tag(place.key, request.method === 'GET' ? 1 : 0)
     tell(request.story, place, 'miss')
     return answerOf(request, fetched)
@@ -134,46 +138,39 @@ export function createTagManifests(parts: TagParts): {
     request: ManifestRequest,
     place: TagPlace,
     record: TagRecord,
-    ownWalk: boolean,
+    isOwn: boolean,
+    ms: number,
   ): Promise<ManifestAnswer | No> {
-    if (isFresh(place, record.entry.checkedAt)) return fromRecord(request, place, record, { outcome: 'hit' })
+    if (isFresh(place, record.entry.checkedAt))
+      return fromRecord(request, place, record, { outcome: 'hit' }, ms)
     const pending = request.method === 'HEAD' ? catalog.pending(place.key) : undefined
     if (pending && isFresh(place, pending.checkedAt)) return fromPending(request, place, pending, 'hit')
 
-    const checked = await revalidation.check(request, place, record, ownWalk)
+    const checked = await revalidation.check(request, place, record, isOwn)
     if (isNo(checked)) return checked
     const learned = request.method === 'HEAD' && !checked.warning ? catalog.pending(place.key) : undefined
     if (learned) return fromPending(request, place, learned, checked.outcome)
-    return fromRecord(request, place, catalog.rememberedTag(place.key) ?? record, checked)
+    return fromRecord(request, place, catalog.rememberedTag(place.key) ?? record, checked, ms)
   }
 
+  /** Bytes that are gone, evicted or spoiled, come from where they came from; if they are gone there too, so is what was cached. */
   async function fromRecord(
     request: ManifestRequest,
     place: TagPlace,
     record: TagRecord,
     { outcome, warning }: Checked,
-  ): Promise<ManifestAnswer> {
-    const manifest =
-      (await manifests.linked(place, record.entry.digest)) ?? (await refetch(request, place, record))
+    ms: number,
+  ): Promise<ManifestAnswer | No> {
+    const { digest } = record.entry
+    const linked = await manifests.linked(place, digest)
+    if (!linked && request.method === 'HEAD') return attemptHead(request, place, ownWalk(request), ms)
+    const manifest = linked ?? (await manifests.obtain(place, digest, ms))
+    if (isNo(manifest)) return fromFetch(request, place, ms)
     const use = uses.tag(place.key, request.method === 'GET' ? 1 : 0)
-    tell(request.story, place, outcome)
+    tell(request.story, place, linked ? outcome : 'miss')
     const until = warning === undefined ? freshUntil(place, record) : revalidation.unaskableUntil(place)
     const lease = leaseUntil(Math.min(until, monotonicNow() + leaseMs), monotonicNow, use, () => record.live)
     return answerOf(request, manifest, { warning, lease })
-  }
-
-  /** The tag is known and its bytes are gone, evicted or spoiled: they come from where they came from. */
-  async function refetch(request: ManifestRequest, place: TagPlace, { entry }: TagRecord) {
-    try {
-      const found = await manifests.obtain(place, entry.digest, revalidationMs)
-      if (!isNo(found)) return found
-      note(request.story, place, String(found.no))
-    } catch (error) {
-      if (!(error instanceof UpstreamError)) throw error
-      note(request.story, place, describe(error))
-      throw toOciError([error])
-    }
-    throw new OciError('MANIFEST_UNKNOWN')
   }
 
   function fromPending(
@@ -200,7 +197,6 @@ export function createTagManifests(parts: TagParts): {
   return { byTag }
 }
 
-function orUnknown(answer: ManifestAnswer | No): ManifestAnswer {
-  if (isNo(answer)) throw new OciError('MANIFEST_UNKNOWN')
-  return answer
+function ownWalk({ registry, ns }: ManifestRequest): Walk {
+  return { registry: registry.key, ns }
 }

@@ -1,7 +1,8 @@
-import { readdir, readFile } from 'node:fs/promises'
+import { readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { digestOf } from '../../../proxy/oci/digest.ts'
+import { blobKey } from '../../../proxy/store/blob-store.ts'
 import { createFakeUpstream, type FakeUpstream, fault } from '../../rig/fake-upstream.ts'
 import type { Fault } from '../../rig/fault.ts'
 import { contentStore } from '../../rig/image-store.ts'
@@ -58,6 +59,33 @@ describe('a tag within its validity', () => {
     const { digest, mediaType, size, bytes } = await rig.manifest('app', 'v1', { method: 'HEAD' })
     expect({ digest, mediaType, size }).toEqual(manifest)
     expect(bytes).toBeUndefined()
+  })
+
+  it('is what the upstream has now when its cached bytes and what it was upstream are both gone', async () => {
+    const old = await pushImage(contentStore(first.content), 'app', { tag: 'v1' })
+    await rig.manifest('app', 'v1')
+    const { manifest } = await pushImage(contentStore(first.content), 'app', { tag: 'v1', seed: 3 })
+    first.content.remove('app', old.manifest.digest)
+    await rig.restart()
+    await rm(join(rig.folder, 'blobs', blobKey(old.manifest.digest)))
+    const answer = await rig.manifest('app', 'v1')
+    expect(digestOf(answer.bytes!)).toBe(manifest.digest)
+    expect((await rig.manifest('app', 'v1')).digest).toBe(manifest.digest)
+  })
+
+  it('costs a HEAD no more than a HEAD when its cached bytes are gone, and moves with the pull after it', async () => {
+    const old = await pushImage(contentStore(first.content), 'app', { tag: 'v1' })
+    await rig.manifest('app', 'v1')
+    const { manifest } = await pushImage(contentStore(first.content), 'app', { tag: 'v1', seed: 3 })
+    first.content.remove('app', old.manifest.digest)
+    await rig.restart()
+    await rm(join(rig.folder, 'blobs', blobKey(old.manifest.digest)))
+    first.forgetRequests()
+    const head = await rig.manifest('app', 'v1', { method: 'HEAD' })
+    expect(first.requests().map(({ method }) => method)).toEqual(['HEAD'])
+    expect(head).toMatchObject({ digest: manifest.digest, size: manifest.size })
+    await rig.manifest('app', manifest.digest)
+    expect((await rig.manifest('app', 'v1')).digest).toBe(manifest.digest)
   })
 
   it('survives a restart, and the loss of the index', async () => {
@@ -208,6 +236,32 @@ describe('a stale tag', () => {
     await rig.manifest('app', manifest.digest)
     await first.stop()
     expect((await rig.manifest('app', 'v1')).digest).toBe(manifest.digest)
+  })
+
+  it('moves too when the HEAD came through a registry that had not pulled it yet', async () => {
+    await cached()
+    const { manifest } = await pushImage(contentStore(first.content), 'app', { tag: 'v1', seed: 3 })
+    await second.stop()
+    rig.setRoutes(
+      [{ name: 'first', at: first }],
+      ['both', 'other'].map((name) => ({ name, upstreams: ['first'] })),
+    )
+    const head = await rig.manifest('app', 'v1', { method: 'HEAD', registry: 'other' })
+    expect(head.digest).toBe(manifest.digest)
+    await rig.manifest('app', manifest.digest, { registry: 'other' })
+    await first.stop()
+    expect((await rig.manifest('app', 'v1')).digest).toBe(manifest.digest)
+  })
+
+  it('is left alone for a second or two when its upstream hangs, however many were waiting', async () => {
+    await cached()
+    await pushImage(contentStore(first.content), 'app', { tag: 'v1', seed: 3 })
+    first.always('HEAD', manifests, fault.delay(300))
+    first.always('GET', manifests, fault.hang())
+    await Promise.all(Array.from({ length: 20 }, () => rig.manifest('app', 'v1')))
+    await first.heal()
+    rig.advance(2.1)
+    expect((await rig.manifest('app', 'v1')).story.outcome).toBe('revalidated')
   })
 
   it('is served unasked from an upstream that is CacheOnly', async () => {
@@ -367,6 +421,21 @@ describe('a tag that is not cached', () => {
       key: 'NAME_UNKNOWN',
     })
     expect((await rig.manifest('app', 'v1')).digest).not.toBe(manifest.digest)
+  })
+
+  it('is known to a mirror’s namespace when the registry found it without one', async () => {
+    await pushImage(contentStore(second.content), 'app', { tag: 'v1' })
+    rig.setRoutes(
+      ['first', 'second'].map((name) => ({
+        name,
+        at: name === 'first' ? first : second,
+        namespaceHosts: ['one.example'],
+      })),
+      [{ name: 'both', upstreams: ['first', 'second'] }],
+    )
+    await rig.manifest('app', 'v1')
+    await first.stop()
+    expect((await rig.manifest('app', 'v1', { ns: 'one.example' })).story.outcome).toBe('hit')
   })
 
   it('U42: is one consistent image for each client while it moves', async () => {
