@@ -1,0 +1,138 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { describeWithParts } from '../../rig/describe-with-parts.ts'
+import { registryStore } from '../../rig/image-store.ts'
+import { pushImage } from '../../rig/images.ts'
+import { type ApiServer, apiServerParts, startApiServer } from '../../rig/kubernetes/api-server.ts'
+import {
+  type Installation,
+  install,
+  type OperatorProcess,
+  type ProxyProcess,
+  routesNamespace,
+  until,
+} from '../../rig/kubernetes/installation.ts'
+import { type Registry, startRegistry } from '../../rig/registry.ts'
+import { registryResource, upstreamResources } from '../../rig/resources.ts'
+
+describeWithParts(
+  [...apiServerParts, 'registry', 'htpasswd'],
+  'an installation with something missing',
+  () => {
+    let server: ApiServer
+    let headwater: Installation
+    let operator: OperatorProcess
+    let proxy: ProxyProcess
+    let upstream: Registry
+    const path = '/v2/default/all/team/app/manifests/1'
+    const holder = async () => {
+      const leases = '/apis/coordination.k8s.io/v1/namespaces/headwater-system/leases/headwater-operator'
+      return (await server.client.request('GET', leases)).body.spec?.holderIdentity as string
+    }
+    const leads = (one: OperatorProcess) => /"leading":true/.test(one.log())
+
+    beforeAll(async () => {
+      ;[server, upstream] = await Promise.all([startApiServer(), startRegistry()])
+      headwater = await install(server)
+      await pushImage(registryStore(upstream), 'team/app', { tag: '1' })
+      operator = await headwater.startOperator()
+      proxy = await headwater.startProxy()
+      const resources = upstreamResources('hub', { url: upstream.url })
+      await headwater.apply([...resources, registryResource('all', ['hub'])])
+      await headwater.condition('virtualregistries', 'all', { type: 'Ready', status: 'True' })
+      await until(async () => (await proxy.get(path)).status === 200)
+    })
+    afterAll(async () => {
+      await headwater?.close()
+      await Promise.all([upstream?.close(), server?.close()])
+    })
+
+    it('hands the Lease over within 5 s of a stop in order', async () => {
+      const next = await headwater.startOperator()
+      await sleep(2500)
+      expect(leads(next)).toBe(false)
+      const begun = Date.now()
+      expect(await operator.stop(10_000)).toBe(0)
+      await until(() => leads(next))
+      expect(Date.now() - begun).toBeLessThan(5000)
+      operator = next
+    })
+
+    it('has a frozen leader end without a write once another leads', async () => {
+      const next = await headwater.startOperator()
+      operator.signal('SIGSTOP')
+      await until(() => leads(next), undefined, 40_000)
+      const begun = await holder()
+      operator.signal('SIGCONT')
+      expect(await operator.exited).toBe(1)
+      expect(await holder()).toBe(begun)
+      expect(operator.log()).toContain('the Lease is lost')
+      operator = next
+    })
+
+    it('deletes no document over a missing definition or a refused list', async () => {
+      const before = await headwater.documents()
+      const crd = await server.mustKubectl(['get', 'crd', 'upstreams.headwater.dev', '-o', 'yaml'])
+      const objects = await server.mustKubectl(['get', 'upstream', 'hub', '-o', 'json'])
+      await server.mustKubectl(['delete', 'crd', 'upstreams.headwater.dev'])
+      await until(() => /"source":"upstreams"/.test(operator.log()))
+      await sleep(1000)
+      expect(await headwater.documents()).toEqual(before)
+      expect((await proxy.get(path)).status).toBe(200)
+
+      await server.mustKubectl(['apply', '-f', '-'], crd)
+      await until(async () => (await server.kubectl(['apply', '-f', '-'], objects)).code === 0)
+      await headwater.condition('upstreams', 'hub', { type: 'Ready', status: 'True' })
+
+      await server.mustKubectl(['delete', 'clusterrolebinding', 'headwater-operator-watched'])
+      await operator.kill9()
+      operator = await headwater.startOperator()
+      await until(() => leads(operator), undefined, 40_000)
+      await until(() => /403 Forbidden/.test(operator.log()))
+      expect((await fetch(`${operator.adminUrl}/readyz`)).status).toBe(503)
+      expect(await headwater.documents()).toHaveLength(before.length)
+      await server.mustKubectl(['apply', '-f', 'config/rbac'])
+      await until(async () => (await fetch(`${operator.adminUrl}/readyz`)).status === 200, undefined, 40_000)
+    })
+
+    it('goes on with pulls while there is no API server, even from a proxy that starts then', async () => {
+      await server.stop()
+      expect((await proxy.get(path)).status).toBe(200)
+      await proxy.kill9()
+      proxy = await headwater.startProxy({ data: proxy.data })
+      expect(await proxy.isReady()).toBe(true)
+      expect((await proxy.get(path)).status).toBe(200)
+      const fresh = await headwater.startProxy()
+      expect(await fresh.isReady()).toBe(false)
+      expect((await fresh.get(path)).status).toBe(503)
+
+      // the Lease cannot be renewed: the supervisor starts it again, and it waits for an API server
+      expect(await operator.exited).toBe(1)
+      operator = await headwater.startOperator()
+      await sleep(1000)
+      await server.start()
+      await until(() => leads(operator), undefined, 40_000)
+      await until(() => fresh.isReady(), undefined, 40_000)
+      await headwater.apply([registryResource('late', ['hub'])])
+      await headwater.condition('virtualregistries', 'late', { type: 'Ready', status: 'True' })
+      for (const each of [proxy, fresh]) {
+        await until(
+          async () => (await each.get('/v2/default/late/team/app/manifests/1')).status === 200,
+          undefined,
+          40_000,
+        )
+      }
+    })
+
+    it('writes a document again that somebody deleted or spoiled', async () => {
+      const [first] = (await server.client.request('GET', `/api/v1/namespaces/${routesNamespace}/secrets`))
+        .body.items
+      await server.mustKubectl(['delete', 'secret', '-n', routesNamespace, first.metadata.name])
+      await until(async () => (await headwater.documents()).length === 3)
+      const patch = JSON.stringify({ data: { document: Buffer.from('{}').toString('base64') } })
+      await server.mustKubectl(['patch', 'secret', '-n', routesNamespace, first.metadata.name, '-p', patch])
+      await until(async () => (await headwater.documents()).every(({ route }) => route !== undefined))
+      expect((await proxy.get(path)).status).toBe(200)
+    })
+  },
+)
