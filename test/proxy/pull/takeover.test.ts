@@ -1,0 +1,27 @@
+import { expect, it } from 'vitest'
+import { takeover } from '../../../proxy/pull/takeover.ts'
+
+it.each([
+  ['takes over at once from one that was cut', 'lost', 'same', 2_900, { kind: 'take-over' }],
+  ['takes over what nobody holds', 'lost', 'nobody', 0, { kind: 'take-over' }],
+  ['takes over what ran out in silence', 'silent', 'nobody', 0, { kind: 'take-over' }],
+  ['follows who took over before us', 'lost', 'another', 3_000, { kind: 'follow' }],
+  ['follows who took over while all was silent', 'silent', 'another', 2_500, { kind: 'follow' }],
+  ['goes alone where one is silent but renews', 'silent', 'same', 2_800, { kind: 'go-alone' }],
+  ['waits for what may yet be renewed', 'silent', 'same', 2_000, { kind: 'wait', ms: 200 }],
+  ['waits no longer than it need', 'silent', 'same', 600, { kind: 'wait', ms: 100 }],
+  ['takes over when two renewals were missed', 'silent', 'same', 500, { kind: 'take-over' }],
+  ['goes alone where leases cannot be asked', 'lost', 'unknown', 0, { kind: 'go-alone' }],
+  ['goes alone in silence without leases too', 'silent', 'unknown', 0, { kind: 'go-alone' }],
+] as const)('%s', (_name, leader, holder, leftMs, step) => {
+  expect(takeover({ leader, holder, leftMs })).toEqual(step)
+})
+
+it('is never later than the lease: from any moment a silent leader is given up within it', () => {
+  for (let leftMs = 2_100; ; ) {
+    const step = takeover({ leader: 'silent', holder: 'same', leftMs })
+    if (step.kind !== 'wait') return expect(leftMs).toBe(500)
+    expect(step.ms).toBeGreaterThan(0)
+    leftMs -= step.ms
+  }
+})
