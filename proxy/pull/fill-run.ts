@@ -31,6 +31,12 @@ export interface RunningFill extends Fill {
   readonly readers: number
 }
 
+/**
+ * The front moves on for all readers at once, by so many bytes or after so long: with each chunk instead, each of a
+ * hundred readers would be woken for, and write, a few kilobytes.
+ */
+const step = { bytes: 256 * 1024, ms: 4 }
+
 export function startFill(request: FillRequest, parts: FillParts): RunningFill {
   const { digest, source } = request
   const { observer, limits } = parts
@@ -56,7 +62,10 @@ export function startFill(request: FillRequest, parts: FillParts): RunningFill {
   let checkpoint: Checkpoint | undefined
   /** The open source, as long as nobody reads it. */
   let spare: OpenedSource | undefined = request.first
-  let wakeSoon: NodeJS.Immediate | undefined
+  /** Readers may have what lies before it from the next step on. */
+  let reached = 0
+  let stepNow: NodeJS.Immediate | undefined
+  let stepLater: NodeJS.Timeout | undefined
   let orphan: { readonly since: number; readonly timer: NodeJS.Timeout } | undefined
 
   async function run(): Promise<boolean> {
@@ -156,9 +165,12 @@ export function startFill(request: FillRequest, parts: FillParts): RunningFill {
 
   function onTaken(before: number, taken: number): void {
     front.size = transfer?.size
-    front.visible = frontier(front.visible, before, taken, front.size)
-    // once a turn of the event loop, however many chunks it brings: a hundred readers are woken each time
-    if (front.waiting.size > 0) wakeSoon ??= setImmediate(wakeAll)
+    reached = frontier(reached, before, taken, front.size)
+    if (front.visible === 0 || reached - front.visible >= Math.min(step.bytes, memory / 4)) {
+      stepNow ??= setImmediate(takeStep)
+    } else {
+      stepLater ??= setTimeout(takeStep, step.ms)
+    }
     if (orphan !== undefined && taken - orphan.since > limits.orphanBytes) leave('alone')
   }
 
@@ -184,9 +196,15 @@ export function startFill(request: FillRequest, parts: FillParts): RunningFill {
     wakeAll()
   }
 
+  function takeStep(): void {
+    if (front.state === 'filling') front.visible = reached
+    wakeAll()
+  }
+
   function wakeAll(): void {
-    if (wakeSoon !== undefined) clearImmediate(wakeSoon)
-    wakeSoon = undefined
+    if (stepNow !== undefined) clearImmediate(stepNow)
+    clearTimeout(stepLater)
+    stepNow = stepLater = undefined
     for (const wake of front.waiting) wake()
     front.waiting.clear()
   }
