@@ -1,3 +1,4 @@
+import { parseRange } from '../proxy/upstream/address-policy.ts'
 import { type Flag, type FlagValues, UsageError } from './flags.ts'
 import { type InternalSettings, readInternalSettings } from './internal-settings.ts'
 import { readSharedSettings, type SharedSettings, sharedFlags } from './shared-settings.ts'
@@ -150,7 +151,7 @@ function parseSeconds(text: string): number | undefined {
 function cidrs(name: string, values: FlagValues, problems: string[]): readonly string[] {
   const given = values.get(name) ?? []
   for (const text of given) {
-    if (!/^[0-9a-fA-F.:]+\/\d{1,3}$/.test(text))
+    if (!text.includes('/') || !parseRange(text))
       problems.push(`--${name}: ${JSON.stringify(text)} is not a CIDR, such as 10.0.0.0/8`)
   }
   return given

@@ -2,8 +2,7 @@ import type { AddressInfo } from 'node:net'
 import { resolve } from 'node:path'
 import { createAdmin } from '../proxy/http/admin.ts'
 import { createApp } from '../proxy/http/app.ts'
-import { createInternal } from '../proxy/http/internal.ts'
-import { createClusterAuth } from '../proxy/internal/cluster-auth.ts'
+import type { Served } from '../proxy/internal/served.ts'
 import { createLogger, type Log } from '../proxy/log.ts'
 import { createMetrics, type Metrics } from '../proxy/metrics.ts'
 import type { Observer } from '../proxy/observer.ts'
@@ -16,9 +15,11 @@ import { FolderInUseError } from '../proxy/store/folder-lock.ts'
 import { openLocalStores } from '../proxy/store/local-stores.ts'
 import type { SharedStores, SharedStoresObserver } from '../proxy/store/shared-stores.ts'
 import { createUpstreamClient } from '../proxy/upstream/create-upstream-client.ts'
+import { parseProxyUrl } from '../proxy/upstream/proxy-choice.ts'
 import { formatBanner } from './banner.ts'
 import { type Configuration, loadConfiguration } from './config/load.ts'
 import { watchConfiguration } from './config/watch.ts'
+import { createInternalSide } from './internal-side.ts'
 import type { Command } from './main.ts'
 import type { RouteFeed } from './route-feed.ts'
 import { type Address, readServeSettings, type ServeSettings, serveFlags } from './serve-settings.ts'
@@ -64,7 +65,10 @@ export async function serve(
 async function run(settings: ServeSettings, environment: NodeJS.ProcessEnv, feed: RouteFeed): Promise<void> {
   const stopped = untilToldToStop()
   const version = readVersion()
+  // what is open is closed in the end, the last first, also of a start that fails half-way
+  await using open = new AsyncDisposableStack()
   const metrics = createMetrics({ version })
+  open.defer(() => metrics.close())
   const log = createLogger({
     level: settings.logLevel,
     format: settings.logFormat ?? (process.stdout.isTTY ? 'pretty' : 'json'),
@@ -75,17 +79,30 @@ async function run(settings: ServeSettings, environment: NodeJS.ProcessEnv, feed
     storeAvailable: (store, available, error) => tellAvailability(log, metrics, store, available, error),
   }
   const data = resolve(settings.data)
+  const proxyUrl = proxyOf(environment)
   const stores = await openStores(data, settings, observer)
+  open.defer(() => stores.close())
 
-  const client = createUpstreamClient({
+  const plainClient = createUpstreamClient({
     observer,
     now: Date.now,
     version,
     addressPolicy: { deny: settings.denyUpstreamCidrs, allow: settings.allowUpstreamCidrs },
-    proxyUrl: environment.HTTPS_PROXY ?? environment.https_proxy,
+    proxyUrl,
     noProxy: environment.NO_PROXY ?? environment.no_proxy,
   })
+  open.defer(() => plainClient.close())
   const { blobs, documents, index } = stores
+  let notReady: string | undefined = 'starting'
+  const internal =
+    settings.internal &&
+    createInternalSide({
+      keys: settings.internal.keys,
+      ...{ version, index, client: plainClient },
+      isChosen: async () => true,
+      readiness: () => ({ isReady: notReady === undefined, isDraining: notReady === 'draining' }),
+    })
+  const client = internal?.client ?? plainClient
   const pull = createPull({
     ...{ blobs, documents, index },
     client,
@@ -94,9 +111,13 @@ async function run(settings: ServeSettings, environment: NodeJS.ProcessEnv, feed
     monotonicNow: () => performance.now(),
   })
   let table = feed.initial ? createRouteTable(feed.initial) : unknownRoutes
-  let notReady: string | undefined = 'starting'
+  internal?.take(feed.initiallyServed)
   const app = createApp({ pull, table: () => table, log, metrics })
+  open.defer(async () => {
+    await app.drain(0)
+  })
   const admin = createAdmin({ notReady: () => notReady, degraded: stores.degraded, metrics })
+  open.defer(() => admin.close())
 
   const listen = await orStartError(app.listen(settings.listen), '--listen', settings.listen)
   const adminListen = await orStartError(
@@ -104,11 +125,10 @@ async function run(settings: ServeSettings, environment: NodeJS.ProcessEnv, feed
     '--admin-listen',
     settings.adminListen,
   )
-  const internal =
-    settings.internal && createInternal({ auth: createClusterAuth(settings.internal.keys), now: Date.now })
   if (internal && settings.internal) {
     const { listen: where } = settings.internal
-    const address = await orStartError(listenOn(internal, where), '--internal-listen', where)
+    open.defer(() => internal.app.close())
+    const address = await orStartError(listenOn(internal.app, where), '--internal-listen', where)
     log.logger.info({ internal: address }, 'other parts of this installation may ask')
   }
   const shown = feed.isShown ? table : undefined
@@ -118,29 +138,38 @@ async function run(settings: ServeSettings, environment: NodeJS.ProcessEnv, feed
   notReady = feed.initial ? undefined : 'no routes are known yet'
 
   const ending = new AbortController()
-  const take = (documents: RouteDocuments) => {
+  const take = (documents: RouteDocuments, served?: Served) => {
     client.retain(documents.upstreams)
     table = createRouteTable(documents)
     if (!ending.signal.aborted) notReady = undefined
+    internal?.take(served)
   }
+  internal?.changed()
+  internal?.run(ending.signal)
   feed.follow(take, { log, metrics, signal: ending.signal })
   const flushing = setInterval(() => void pull.flush(), flushMs)
 
   const signal = await stopped
   log.logger.info({ signal, drainSeconds: settings.drainSeconds }, 'draining')
   notReady = 'draining'
+  internal?.changed()
   ending.abort()
   app.startDraining()
   const drainMs = settings.drainSeconds * 1000
   const [clean] = await Promise.all([app.drain(drainMs), pull.drain(drainMs)])
   clearInterval(flushing)
-  await client.close()
-  await stores.close()
-  await internal?.close()
-  await admin.close()
-  metrics.close()
+  await pull.drain(0) // what the last answers left to be made durable
+  await open.disposeAsync()
   log.logger.info({ clean }, 'stopped')
   log.flushSync()
+}
+
+function proxyOf(environment: NodeJS.ProcessEnv): string | undefined {
+  try {
+    return parseProxyUrl(environment.HTTPS_PROXY ?? environment.https_proxy)
+  } catch {
+    throw new StartError(['HTTPS_PROXY: is not the URL of an http proxy, such as http://proxy.example:3128'])
+  }
 }
 
 /** Until there are routes it cannot be said that a name is unknown. */

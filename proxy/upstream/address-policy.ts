@@ -42,15 +42,24 @@ export function createAddressCheck({ deny, allow }: AddressPolicy): (address: st
 
 function blockListOf(ranges: readonly string[]): BlockList {
   const list = new BlockList()
-  for (const range of ranges) {
-    const [address = '', bits, more] = range.split('/')
-    if (isIP(address) === 0 || more !== undefined || (bits !== undefined && !/^\d{1,3}$/.test(bits))) {
-      throw new Error(`${range} is not a range of addresses`)
-    }
-    const family = isIPv4(address) ? 'ipv4' : 'ipv6'
-    list.addSubnet(address, bits === undefined ? (family === 'ipv4' ? 32 : 128) : Number(bits), family)
+  for (const text of ranges) {
+    const range = parseRange(text)
+    if (!range) throw new Error(`${text} is not a range of addresses`)
+    list.addSubnet(range.address, range.bits, range.family)
   }
   return list
+}
+
+/** Undefined for what a policy cannot hold. */
+export function parseRange(
+  text: string,
+): { address: string; bits: number; family: 'ipv4' | 'ipv6' } | undefined {
+  const [address = '', bits, more] = text.split('/')
+  if (isIP(address) === 0 || more !== undefined || (bits !== undefined && !/^\d{1,3}$/.test(bits)))
+    return undefined
+  const family = isIPv4(address) ? 'ipv4' : 'ipv6'
+  const width = family === 'ipv4' ? 32 : 128
+  return Number(bits ?? width) > width ? undefined : { address, bits: Number(bits ?? width), family }
 }
 
 function contains(list: BlockList, address: string): boolean {
