@@ -19,7 +19,11 @@ export function createConnections(): Connections {
         if (last.get(socket) === response) last.delete(socket)
       })
       if (previous === undefined) start()
-      else previous.once('close', start)
+      else {
+        previous.once('close', () => {
+          if (!socket.destroyed) start()
+        })
+      }
     },
     isBusy: (socket) => last.has(socket),
   }

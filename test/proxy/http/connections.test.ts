@@ -135,6 +135,19 @@ describe('client C1: a client that leaves', () => {
     expect(edge.lines().filter(({ level }) => Number(level) >= 40)).toEqual([])
   })
 
+  it('has nothing pulled for it that it asked for behind the first', async () => {
+    edge = await startEdge()
+    const { digest, bodies } = putBlob(edge.pull, 'alpine')
+    edge.pull.before = () => sleep(200)
+    const wire = await openWire(edge.port)
+    wire.write(get(`/v2/vr1/alpine/blobs/${digest}`).repeat(3))
+    await sleep(50)
+    wire.socket.destroy()
+    await sleep(500)
+    expect(bodies.map(({ closed }) => closed)).toEqual([true])
+    expect(edge.pull.requests).toHaveLength(1)
+  })
+
   it('closes the body of a pull that answers after it left', async () => {
     edge = await startEdge()
     const { digest, bodies } = putBlob(edge.pull, 'alpine')
