@@ -4,6 +4,7 @@ import { isIP } from 'node:net'
 import { join, resolve } from 'node:path'
 import { createKubernetesClient } from '../operator/runtime/kubernetes-client.ts'
 import { secretSource } from '../operator/runtime/sources.ts'
+import { servedOf } from '../proxy/internal/served.ts'
 import type { Log } from '../proxy/log.ts'
 import { documentsOf, type RouteSet } from '../proxy/route-set.ts'
 import { routeSecretType } from '../proxy/routes.ts'
@@ -51,6 +52,7 @@ async function openFeed({ kubeConfig, routesNamespace }: ClusterSettings, data: 
 
   return {
     initial: last && documentsOf(last),
+    initiallyServed: last && servedOf(last, []),
     isShown: false,
     follow(take, { log, metrics, signal }) {
       const told = createTeller(log)
@@ -65,7 +67,7 @@ async function openFeed({ kubeConfig, routesNamespace }: ClusterSettings, data: 
           ),
         onRecovery: () => log.logger.info({ routesNamespace }, 'the routes can be read again'),
         async onSet(set) {
-          take(set.documents)
+          take(set.documents, servedOf(set.taken, set.problems))
           metrics.configReloaded(set.problems.length === 0, new Date())
           told(set)
           await keep(lastGood, set, log)

@@ -2,6 +2,7 @@ import type { AddressInfo } from 'node:net'
 import { resolve } from 'node:path'
 import { createAdmin } from '../proxy/http/admin.ts'
 import { createApp } from '../proxy/http/app.ts'
+import { createPeers } from '../proxy/internal/peers.ts'
 import type { Served } from '../proxy/internal/served.ts'
 import { createLogger, type Log } from '../proxy/log.ts'
 import { createMetrics, type Metrics } from '../proxy/metrics.ts'
@@ -103,12 +104,19 @@ async function run(settings: ServeSettings, environment: NodeJS.ProcessEnv, feed
       readiness: () => ({ isReady: notReady === undefined, isDraining: notReady === 'draining' }),
     })
   const client = internal?.client ?? plainClient
+  const auth = settings.internal && createClusterAuth(settings.internal.keys)
+  let internalUrl: string | undefined
   const pull = createPull({
     ...{ blobs, documents, index },
     client,
     observer,
     now: Date.now,
     monotonicNow: () => performance.now(),
+    replicas: auth &&
+      stores.leases && {
+        leases: stores.leases,
+        peers: createPeers({ auth, now: Date.now, url: () => internalUrl }),
+      },
   })
   let table = feed.initial ? createRouteTable(feed.initial) : unknownRoutes
   internal?.take(feed.initiallyServed)
@@ -129,6 +137,7 @@ async function run(settings: ServeSettings, environment: NodeJS.ProcessEnv, feed
     const { listen: where } = settings.internal
     open.defer(() => internal.app.close())
     const address = await orStartError(listenOn(internal.app, where), '--internal-listen', where)
+    internalUrl = settings.internal.url ?? urlOf(address)
     log.logger.info({ internal: address }, 'other parts of this installation may ask')
   }
   const shown = feed.isShown ? table : undefined
@@ -227,6 +236,7 @@ async function openStores(
     }
     return {
       ...(await openLocalStores({ folder: data, maxBytes: dataMaxBytes, observer })),
+      leases: undefined,
       degraded: () => [],
     }
   } catch (error) {
@@ -261,6 +271,10 @@ const reasons: Readonly<Record<string, string>> = {
 async function listenOn(app: ReturnType<typeof createAdmin>, { host, port }: Address): Promise<AddressInfo> {
   await app.listen({ host, port })
   return app.server.address() as AddressInfo
+}
+
+function urlOf({ address, port, family }: AddressInfo): string {
+  return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`
 }
 
 async function orStartError<T>(listening: Promise<T>, flag: string, { host, port }: Address): Promise<T> {

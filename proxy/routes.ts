@@ -111,3 +111,47 @@ export function registryRevision(own: string, upstreams: readonly (string | unde
   const parts = [own, ...upstreams.map((revision) => revision ?? '')]
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 32)
 }
+
+/**
+ * What one proxy last met with at an upstream. `id` and `revision` are those of the document it was asked with: a word
+ * about another one may be out of date.
+ */
+export const UpstreamWord = z.object({
+  id: z.string(),
+  revision: z.string(),
+  /** Undefined when it answered; else what was in the way, for people. */
+  trouble: z.object({ kind: z.string(), message: z.string() }).optional(),
+  /** Undefined while they were not refused. */
+  refused: z.string().optional(),
+})
+export type UpstreamWord = Readonly<z.infer<typeof UpstreamWord>>
+
+export const CacheCount = z.object({
+  entries: z.number().int().min(0),
+  bytes: z.number().int().min(0),
+  /** When these very numbers were first counted, in ISO 8601. */
+  observedTime: z.string(),
+})
+export type CacheCount = Readonly<z.infer<typeof CacheCount>>
+
+/** What a proxy says of itself to the operator. Keys are `<namespace>/<name>` where nothing else is said. */
+export const ProxyState = z.object({
+  /** Another one whenever anything else here is another. */
+  version: z.string(),
+  proxy: z.object({ id: z.string(), version: z.string() }),
+  isReady: z.boolean(),
+  isDraining: z.boolean(),
+  /** The revision that is served of each, as `registryRevision` makes it. */
+  registries: z.record(z.string(), z.string()),
+  /** The revision of the document that is used of each. */
+  upstreams: z.record(z.string(), z.string()),
+  /** By the name of its Secret, why a document cannot be taken; what was served before is served on. */
+  problems: z.record(z.string(), z.string()).default({}),
+  health: z.record(z.string(), UpstreamWord).default({}),
+  /** Of the index this proxy keeps, or counts for all that share it. */
+  cache: z.record(z.string(), CacheCount).default({}),
+})
+export type ProxyState = Readonly<z.infer<typeof ProxyState>>
+
+/** Where a proxy says it, on its internal listener: `?after=<version>&wait=<seconds>` waits for another version. */
+export const statePath = '/internal/v1/state'

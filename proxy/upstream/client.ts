@@ -18,7 +18,7 @@ export interface UpstreamClient {
 export interface UpstreamRequest {
   readonly upstream: UpstreamRoute
   readonly method: 'GET' | 'HEAD'
-  /** As sent upstream: also the token's scope. */
+  /** As sent upstream: also the token's scope. Empty, as the resource then is, for `/v2/` of the registry itself. */
   readonly repository: string
   /** Below `/v2/<repository>/`, e.g. `manifests/latest` or `tags/list?n=5`. */
   readonly resource: string

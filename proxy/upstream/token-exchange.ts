@@ -34,8 +34,12 @@ export function tokenRequestOf({ parameters }: Challenge, realm: URL, repository
   return {
     realm,
     service: parameters.get('service'),
-    scope: scope === undefined || scope.length > longestScope ? `repository:${repository}:pull` : scope,
+    scope: scope === undefined || scope.length > longestScope ? scopeOf(repository) : scope,
   }
+}
+
+function scopeOf(repository: string): string | undefined {
+  return repository === '' ? undefined : `repository:${repository}:pull`
 }
 
 export function urlOf({ realm, service, scope }: TokenRequest): URL {

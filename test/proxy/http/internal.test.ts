@@ -1,7 +1,9 @@
 import { connect } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
 import { createInternal } from '../../../proxy/http/internal.ts'
+import { registerState } from '../../../proxy/http/state.ts'
 import { createClusterAuth } from '../../../proxy/internal/cluster-auth.ts'
+import type { ProxyState } from '../../../proxy/routes.ts'
 
 const auth = createClusterAuth(['k'.repeat(32)])
 const now = 1_800_000_000_000
@@ -48,5 +50,35 @@ describe('the internal listener', () => {
     })
     await app.close()
     expect(text).toMatch(/^(HTTP\/1\.1 400 |$)/)
+  })
+})
+
+describe('the state of a proxy', () => {
+  const state = { version: 'v1' } as unknown as ProxyState
+  const asked: unknown[] = []
+  const other = createInternal({ auth, now: () => now })
+  registerState(other, {
+    read: async (after, waitMs) => {
+      asked.push([after, waitMs])
+      return after === 'v1' ? undefined : state
+    },
+  })
+  const read = (target: string) =>
+    other.inject({ url: target, headers: { authorization: auth.sign('GET', target, now) } })
+
+  it('is told to who knows another version, and 304 to who knows this one', async () => {
+    expect((await read('/internal/v1/state')).json()).toEqual(state)
+    expect((await read('/internal/v1/state?after=v1&wait=0')).statusCode).toBe(304)
+  })
+
+  it.each([
+    ['wait=5', 5000],
+    ['wait=600', 60_000],
+    ['wait=-1', 0],
+    ['wait=soon', 0],
+    ['', 0],
+  ])('is waited for with %s', async (query, waitMs) => {
+    await read(`/internal/v1/state?${query}`)
+    expect(asked.at(-1)).toEqual([undefined, waitMs])
   })
 })

@@ -1,0 +1,27 @@
+import type { UpstreamRoute } from '../routes.ts'
+import type { UpstreamClient, UpstreamRequest } from './client.ts'
+import { UpstreamError } from './errors.ts'
+
+/** Told of each question that was put to an upstream: with the trouble there was, or undefined when it was answered. */
+export type TellOutcome = (upstream: UpstreamRoute, trouble: UpstreamError | undefined) => void
+
+/** The same client; what nobody waited for any more says nothing of the upstream. */
+export function withOutcomes(client: UpstreamClient, tell: TellOutcome): UpstreamClient {
+  return {
+    ...client,
+    async request(request) {
+      try {
+        const answer = await client.request(request)
+        tell(request.upstream, undefined)
+        return answer
+      } catch (error) {
+        if (error instanceof UpstreamError && !wasGivenUp(request)) tell(request.upstream, error)
+        throw error
+      }
+    },
+  }
+}
+
+function wasGivenUp({ signal }: UpstreamRequest): boolean {
+  return signal?.aborted === true && (signal.reason as Error | undefined)?.name !== 'TimeoutError'
+}
