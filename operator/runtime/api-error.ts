@@ -1,3 +1,4 @@
+import { STATUS_CODES } from 'node:http'
 import { ApiException } from '@kubernetes/client-node'
 
 /** What went wrong with a request to the API server. Of its answer it holds no more than what may be logged. */
@@ -41,7 +42,7 @@ export function toApiError(error: unknown): unknown {
 function fromAnswer({ code, body, headers }: ApiException<unknown>): ApiError {
   const { reason, message, details } = statusOf(body)
   const seconds = Number(headers['retry-after'] ?? details?.retryAfterSeconds)
-  return new ApiError(code, reason ?? 'Unknown', {
+  return new ApiError(code, reason ?? STATUS_CODES[code]?.replaceAll(' ', '') ?? 'Unknown', {
     // a refusal names the right that is missing; other messages may repeat what was sent
     ...(code === 403 && message !== undefined ? { detail: message.slice(0, 500) } : {}),
     ...(Number.isFinite(seconds) && seconds >= 0 ? { retryAfterSeconds: seconds } : {}),
