@@ -85,8 +85,17 @@ export function createCatalog({
   const links = new LRUCache<string, LinkFacts>({ max: maxLinks })
   /** Of links that may not be in the index yet. */
   const mentions = new LRUCache<string, Mention>({ max: maxMentions })
-  const pendings = new LRUCache<string, { key: TagKey; pending: PendingTag }>({ max: maxPending })
-  const pendingOn = new LRUCache<string, Map<string, TagKey>>({ max: maxPending })
+  const pendings = new LRUCache<string, { key: TagKey; pending: PendingTag }>({
+    max: maxPending,
+    dispose({ key, pending }, name) {
+      const place = placeOf(key.upstreamId, key.repository, pending.digest)
+      const keys = pendingOn.get(place)
+      keys?.delete(name)
+      if (keys?.size === 0) pendingOn.delete(place)
+    },
+  })
+  /** The same, found by digest. */
+  const pendingOn = new Map<string, Map<string, TagKey>>()
 
   /** The index is a shortcut: a failure of it is told and treated as not knowing. */
   async function ask<T>(operation: string, question: Promise<T | undefined>): Promise<T | undefined> {
@@ -195,16 +204,12 @@ export function createCatalog({
       const name = tagDocumentKey(key)
       pendings.set(name, { key, pending })
       const place = placeOf(key.upstreamId, key.repository, pending.digest)
-      const names = pendingOn.get(place) ?? new Map<string, TagKey>()
-      pendingOn.set(place, names.size < 100 ? names.set(name, key) : names)
+      pendingOn.set(place, (pendingOn.get(place) ?? new Map<string, TagKey>()).set(name, key))
     },
 
-    tagsPendingOn(upstreamId, repository, digest) {
-      const names = pendingOn.get(placeOf(upstreamId, repository, digest)) ?? new Map<string, TagKey>()
-      return [...names].flatMap(([name, key]) =>
-        pendings.peek(name)?.pending.digest === digest ? [key] : [],
-      )
-    },
+    tagsPendingOn: (upstreamId, repository, digest) => [
+      ...(pendingOn.get(placeOf(upstreamId, repository, digest))?.values() ?? []),
+    ],
   }
 }
 

@@ -74,7 +74,7 @@ export function createContent({ blobs, observer }: { blobs: BlobStore; observer:
     },
 
     keep(digest, held) {
-      memory.set(digest, held)
+      memory.set(digest, ofItsOwn(held))
     },
 
     async store(digest, whole) {
@@ -91,6 +91,14 @@ export function createContent({ blobs, observer }: { blobs: BlobStore; observer:
       }
     },
   }
+}
+
+/** A small buffer is a piece of a larger one, all of which would stay in memory for it. */
+function ofItsOwn(bytes: Buffer): Buffer {
+  if (bytes.buffer.byteLength === bytes.length) return bytes
+  const own = Buffer.allocUnsafeSlow(bytes.length)
+  bytes.copy(own)
+  return own
 }
 
 async function readWhole(blob: OpenBlob): Promise<Buffer> {

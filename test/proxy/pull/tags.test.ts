@@ -73,6 +73,13 @@ describe('a tag within its validity', () => {
     expect((await rig.manifest('app', 'v1')).digest).toBe(manifest.digest)
   })
 
+  it('is kept in memory of its own size, not in a piece of a larger one that stays for it', async () => {
+    await pushImage(contentStore(first.content), 'app', { tag: 'v1' })
+    await rig.manifest('app', 'v1')
+    const { bytes } = await rig.manifest('app', 'v1')
+    expect(bytes!.buffer.byteLength).toBe(bytes!.length)
+  })
+
   it('costs a HEAD no more than a HEAD when its cached bytes are gone, and moves with the pull after it', async () => {
     const old = await pushImage(contentStore(first.content), 'app', { tag: 'v1' })
     await rig.manifest('app', 'v1')
@@ -392,6 +399,16 @@ describe('a tag that is not cached', () => {
       outcome: 'hit',
       upstream: 'default/second',
     })
+  })
+
+  it('is one of any number that become a digest when it is fetched', async () => {
+    const { manifest } = await pushImage(contentStore(first.content), 'app')
+    const tags = Array.from({ length: 120 }, (_, i) => `v${i}`)
+    for (const tag of tags) first.content.tag('app', tag, manifest.digest)
+    for (const tag of tags) await rig.manifest('app', tag, { method: 'HEAD' })
+    await rig.manifest('app', manifest.digest)
+    await first.stop()
+    for (const tag of tags) expect((await rig.manifest('app', tag)).story.outcome).toBe('hit')
   })
 
   it('is looked at over and over without anything growing', async () => {
