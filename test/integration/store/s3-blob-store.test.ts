@@ -112,7 +112,7 @@ describeWithParts(['versitygw'], 'over a real S3 server', () => {
       ['with room', undefined],
       ['without room', 16 * mebi],
     ])(
-      'S12: %s, ends no spoiled object, takes it away, and has none the next time',
+      'bucket S12: %s, ends no spoiled object, takes it away, and has none the next time',
       async (_, spoolBytes) => {
         const name = await server.makeBucket()
         const bytes = randomBytes(20 * mebi)
@@ -164,7 +164,7 @@ describeWithParts(['versitygw'], 'over a real S3 server', () => {
       expect(await uploadsIn(name)).toEqual([])
     })
 
-    it('S14: written by two at once is there once, and neither fails', async () => {
+    it('bucket S14: written by two at once is there once, and neither fails', async () => {
       const name = await server.makeBucket()
       const bytes = randomBytes(20 * mebi)
       const stores = [await replica(name), await replica(name)]

@@ -233,7 +233,7 @@ describeWithParts(['redis-server', 'versitygw'], 'a replica whose stores fail', 
   })
 
   describe('S3', () => {
-    it('S1: down: what is cached comes from upstream; without that it is a 503, and neither needs a hand', async () => {
+    it('bucket S1: down: what is cached comes from upstream; without that it is a 503, and neither needs a hand', async () => {
       const image = await push(3_000_000)
       await pullImage(await replica(), image)
       const headwater = await replica()
@@ -247,7 +247,7 @@ describeWithParts(['redis-server', 'versitygw'], 'a replica whose stores fail', 
       await pullImage(headwater, await push())
     })
 
-    it('S1: down with the upstream down too: 503, and 200 once S3 is back', async () => {
+    it('bucket S1: down with the upstream down too: 503, and 200 once S3 is back', async () => {
       const image = await push()
       await pullImage(await replica(), image)
       const headwater = await replica()
@@ -262,7 +262,7 @@ describeWithParts(['redis-server', 'versitygw'], 'a replica whose stores fail', 
       await upstream.heal()
     })
 
-    it('S3: frozen: bounded for who was under way, nothing for who comes after', async () => {
+    it('bucket S3: frozen: bounded for who was under way, nothing for who comes after', async () => {
       const headwater = await replica()
       const times = await through(
         headwater,
@@ -273,7 +273,7 @@ describeWithParts(['redis-server', 'versitygw'], 'a replica whose stores fail', 
       expect(times.after).toBeLessThan(times.before + slackMs)
     })
 
-    it('S4: cut in the middle of a body: the client has it whole', async () => {
+    it('bucket S4: cut in the middle of a body: the client has it whole', async () => {
       const { repository, image } = await push(12_000_000)
       await pullImage(await replica(), { repository, image })
       await upstream.stop()

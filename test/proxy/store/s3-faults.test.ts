@@ -87,12 +87,12 @@ async function timeOf(work: () => Promise<unknown>): Promise<number> {
 }
 
 const away: readonly (readonly [string, S3Fault])[] = [
-  ['S1: refuses', { kind: 'reset', when: 'before' }],
-  ['S3: does not answer', { kind: 'hang' }],
-  ['S5: says SlowDown all the time', { kind: 'error', status: 503, code: 'SlowDown' }],
-  ['S6: fails all the time', { kind: 'error', status: 500, code: 'InternalError' }],
-  ['S13: refuses our credentials', { kind: 'error', status: 403, code: 'ExpiredToken' }],
-  ['S13: forbids', { kind: 'error', status: 403, code: 'AccessDenied' }],
+  ['refuses (bucket S1)', { kind: 'reset', when: 'before' }],
+  ['does not answer (bucket S3)', { kind: 'hang' }],
+  ['says SlowDown all the time (bucket S5)', { kind: 'error', status: 503, code: 'SlowDown' }],
+  ['fails all the time (bucket S6)', { kind: 'error', status: 500, code: 'InternalError' }],
+  ['refuses our credentials (bucket S13)', { kind: 'error', status: 403, code: 'ExpiredToken' }],
+  ['forbids (bucket S13)', { kind: 'error', status: 403, code: 'AccessDenied' }],
 ]
 
 describe.each(away)('an S3 that %s', (_, fault) => {
@@ -118,7 +118,7 @@ describe.each(away)('an S3 that %s', (_, fault) => {
     expect((await readBlob(store, digestOf(small)))?.equals(small)).toBe(true)
   })
 
-  it('S2: keeps a commit from succeeding, and nothing of it stays', async () => {
+  it('bucket S2: keeps a commit from succeeding, and nothing of it stays', async () => {
     const store = await openStore()
     s3.always(['PutObject', 'CreateUpload', 'UploadPart', 'CompleteUpload'], fault)
     await expect(putBlob(store, small)).rejects.toThrow(StoreUnavailableError)
@@ -138,10 +138,10 @@ describe.each(away)('an S3 that %s', (_, fault) => {
 
 describe('a fault that passes', () => {
   it.each([
-    ['S5: SlowDown', { kind: 'error', status: 503, code: 'SlowDown' }],
-    ['S6: InternalError', { kind: 'error', status: 500, code: 'InternalError' }],
+    ['SlowDown (bucket S5)', { kind: 'error', status: 503, code: 'SlowDown' }],
+    ['InternalError (bucket S6)', { kind: 'error', status: 500, code: 'InternalError' }],
     [
-      'S16: RequestTimeTooSkewed',
+      'bucket S16: RequestTimeTooSkewed',
       { kind: 'error', status: 403, code: 'RequestTimeTooSkewed', headers: { date: inAnHour } },
     ],
   ] as const)('%s, once, is not noticed by reads or writes', async (_, fault) => {
@@ -157,10 +157,10 @@ describe('a fault that passes', () => {
   })
 
   it.each([
-    ['S4: a body that is cut', 'cut', undefined],
-    ['S4: a body that is cut, without room on disk', 'cut', 16 * mebi],
-    ['S3: a body that stalls', 'stall', undefined],
-    ['S3: a body that stalls, without room on disk', 'stall', 16 * mebi],
+    ['bucket S4: a body that is cut', 'cut', undefined],
+    ['bucket S4: a body that is cut, without room on disk', 'cut', 16 * mebi],
+    ['bucket S3: a body that stalls', 'stall', undefined],
+    ['bucket S3: a body that stalls, without room on disk', 'stall', 16 * mebi],
   ] as const)('%s goes on where it was, from the very same object', async (_, kind, spoolBytes) => {
     s3.put(keyOf(large), large)
     const store = await openStore(spoolBytes)
@@ -171,7 +171,7 @@ describe('a fault that passes', () => {
   })
 
   it.each(['cut', 'stall'] as const)(
-    'S3 and S4: a body that always ends in a %s ends its readers in time, and is whole the next time',
+    'bucket S3 and bucket S4: a body that always ends in a %s ends its readers in time, and is whole the next time',
     async (kind) => {
       s3.put(keyOf(large), large)
       const store = await openStore()
@@ -199,7 +199,7 @@ describe('a fault that passes', () => {
 })
 
 describe('putting parts together', () => {
-  it('S7: takes a 200 with an error in it for an error', async () => {
+  it('bucket S7: takes a 200 with an error in it for an error', async () => {
     const store = await openStore()
     s3.always(['CompleteUpload'], { kind: 'error-in-200', code: 'InternalError' })
     await expect(putBlob(store, large)).rejects.toThrow(StoreUnavailableError)
@@ -210,7 +210,7 @@ describe('putting parts together', () => {
   it.each([
     ['CompleteUpload', large],
     ['PutObject', small],
-  ] as const)('S8: %s that is done with its answer lost is done', async (operation, bytes) => {
+  ] as const)('bucket S8: %s that is done with its answer lost is done', async (operation, bytes) => {
     const store = await openStore()
     s3.always([operation], { kind: 'reset', when: 'after' })
     await putBlob(store, bytes)
@@ -219,8 +219,8 @@ describe('putting parts together', () => {
   })
 
   it.each([
-    ['S9: NoSuchUpload', 404, 'NoSuchUpload'],
-    ['S14: ConditionalRequestConflict', 409, 'ConditionalRequestConflict'],
+    ['bucket S9: NoSuchUpload', 404, 'NoSuchUpload'],
+    ['bucket S14: ConditionalRequestConflict', 409, 'ConditionalRequestConflict'],
   ])('%s begins again', async (_, status, code) => {
     const store = await openStore()
     s3.next('CompleteUpload', { kind: 'error', status, code })
@@ -229,7 +229,7 @@ describe('putting parts together', () => {
     await expectHealed(store)
   })
 
-  it('S14: what another put there meanwhile is as good', async () => {
+  it('bucket S14: what another put there meanwhile is as good', async () => {
     const store = await openStore()
     s3.put(keyOf(small), small)
     s3.put(keyOf(large), large)
@@ -248,7 +248,7 @@ describe('putting parts together', () => {
     await expectHealed(store)
   })
 
-  it('S14: a conflict of two writers of a document is asked again', async () => {
+  it('bucket S14: a conflict of two writers of a document is asked again', async () => {
     const documents = createS3DocumentStore({ bucket })
     s3.next('PutObject', { kind: 'error', status: 409, code: 'ConditionalRequestConflict' }, 2)
     expect(await documents.put('a/b', '1', { ifAbsent: true })).toBe(true)
@@ -259,7 +259,7 @@ describe('putting parts together', () => {
     [507, 'InsufficientStorage'],
     [507, 'XMinioStorageFull'],
     [400, 'EntityTooLarge'],
-  ])('S19: %i %s is no room', async (status, code) => {
+  ])('bucket S19: %i %s is no room', async (status, code) => {
     const store = await openStore()
     s3.always(['PutObject', 'UploadPart'], { kind: 'error', status, code })
     await expect(putBlob(store, small)).rejects.toThrow(NoRoomError)
@@ -271,8 +271,8 @@ describe('putting parts together', () => {
 
 describe('at the start', () => {
   it.each([
-    ['S15: in another region', 301, 'PermanentRedirect'],
-    ['S15: signed for another region', 400, 'AuthorizationHeaderMalformed'],
+    ['bucket S15: in another region', 301, 'PermanentRedirect'],
+    ['bucket S15: signed for another region', 400, 'AuthorizationHeaderMalformed'],
     ['not there', 404, 'NoSuchBucket'],
   ])('a bucket that is %s is said so, and nobody else is asked', async (_, status, code) => {
     const headers = { location: 'http://127.0.0.1:1/', 'x-amz-bucket-region': 'eu-west-9' }
@@ -290,7 +290,7 @@ describe('at the start', () => {
 })
 
 describe('sockets', () => {
-  it('S20: come back from a thousand readers that left', async () => {
+  it('bucket S20: come back from a thousand readers that left', async () => {
     s3.put(keyOf(large), large)
     const patient = createBucket({ bucket: 'it', endpoint: s3.endpoint })
     const store = await openStore(16 * mebi, patient)
@@ -315,19 +315,19 @@ describe('sizes', () => {
     [78_125 * mebi, 8 * mebi],
     [1024 * 1024 * mebi, 105 * mebi],
     [5 * 1024 * 1024 * mebi, 525 * mebi],
-  ])('S21: a blob of %s bytes has parts of %i, at most 10,000 of them', (size, part) => {
+  ])('bucket S21: a blob of %s bytes has parts of %i, at most 10,000 of them', (size, part) => {
     expect(partBytesFor(size)).toBe(part)
     expect(Math.ceil((size ?? 0) / part)).toBeLessThanOrEqual(10_000)
   })
 
-  it('S21: a blob of no bytes is kept and read', async () => {
+  it('bucket S21: a blob of no bytes is kept and read', async () => {
     const store = await openStore()
     await putBlob(store, Buffer.alloc(0))
     expect(await readBlob(await openStore(), digestOf(Buffer.alloc(0)))).toEqual(Buffer.alloc(0))
   })
 })
 
-it('S17: lists through truncated pages, and passes over what is no blob of ours', async () => {
+it('bucket S17: lists through truncated pages, and passes over what is no blob of ours', async () => {
   const all = Array.from({ length: 350 }, (_, n) => Buffer.from(`blob ${n}`))
   for (const bytes of all) s3.put(keyOf(bytes), bytes)
   for (const key of ['blobs/readme', 'blobs/sha256/zz/zz', 'other', 'blobs/sha256/ab'])
