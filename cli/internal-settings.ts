@@ -1,22 +1,13 @@
 import { readFileSync } from 'node:fs'
 import { parseClusterKeys } from '../proxy/internal/cluster-auth.ts'
-import type { Flag, FlagValues } from './flags.ts'
+import type { FlagValues } from './flags.ts'
 import { type Address, parseAddress } from './serve-settings.ts'
-
-export const clusterKeyFlag: Flag = {
-  name: 'cluster-key-file',
-  value: 'FILE',
-  help: 'by what the programs of this installation know each other: a line of at least 32 bytes, or two of which the first signs and both are taken',
-}
-
-export const internalListenFlag: Flag = {
-  name: 'internal-listen',
-  value: 'HOST:PORT',
-  help: 'where the operator and other replicas ask this one; needs --cluster-key-file',
-}
+import { parseBaseUrl } from './shared-settings.ts'
 
 export interface InternalSettings {
   readonly listen: Address
+  /** Undefined for the address that is listened on. */
+  readonly url: string | undefined
   readonly keys: readonly string[]
 }
 
@@ -32,7 +23,11 @@ export function readInternalSettings(values: FlagValues, problems: string[]): In
   if (values.get('cluster-key-file') === undefined) {
     problems.push('--cluster-key-file: is needed with --internal-listen')
   }
-  return listen && keys && { listen, keys }
+  const url = values.get('internal-url')?.at(-1)
+  if (url !== undefined && parseBaseUrl(url) === undefined) {
+    problems.push('--internal-url: is not an http or https URL without a path')
+  }
+  return listen && keys && { listen, keys, url: url === undefined ? undefined : parseBaseUrl(url) }
 }
 
 /** Undefined where there is no such flag, and where `problems` says what is wrong. What is in the file is never said. */

@@ -1,12 +1,9 @@
 import { clusterFlags } from './cluster-flags.ts'
 import type { Flag } from './flags.ts'
-import { clusterKeyFlag, internalListenFlag } from './internal-settings.ts'
 import { serveFlags } from './serve-settings.ts'
 
 /** What `serve` takes, less where its configuration is, and where the cluster is instead. */
 export const proxyFlags: readonly Flag[] = [
   ...clusterFlags,
-  clusterKeyFlag,
-  internalListenFlag,
   ...serveFlags.filter(({ name }) => name !== 'config'),
 ]

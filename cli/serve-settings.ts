@@ -1,5 +1,6 @@
 import { parseRange } from '../proxy/upstream/address-policy.ts'
 import { type Flag, type FlagValues, UsageError } from './flags.ts'
+import { clusterKeyFlag, internalListenFlag, internalUrlFlag } from './internal-flags.ts'
 import { type InternalSettings, readInternalSettings } from './internal-settings.ts'
 import { readSharedSettings, type SharedSettings, sharedFlags } from './shared-settings.ts'
 import { parseBytes } from './sizes.ts'
@@ -19,6 +20,9 @@ export const serveFlags: readonly Flag[] = [
     help: 'the most the cache may take on the disk, as a number or with Ki, Mi, Gi or Ti; blobs go, the least recently used first',
   },
   ...sharedFlags,
+  clusterKeyFlag,
+  internalListenFlag,
+  internalUrlFlag,
   { name: 'listen', value: 'HOST:PORT', default: '127.0.0.1:5050', help: 'where clients pull from' },
   {
     name: 'admin-listen',

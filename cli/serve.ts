@@ -2,6 +2,8 @@ import type { AddressInfo } from 'node:net'
 import { resolve } from 'node:path'
 import { createAdmin } from '../proxy/http/admin.ts'
 import { createApp } from '../proxy/http/app.ts'
+import { serveFills } from '../proxy/http/internal-fills.ts'
+import { createClusterAuth } from '../proxy/internal/cluster-auth.ts'
 import { createPeers } from '../proxy/internal/peers.ts'
 import type { Served } from '../proxy/internal/served.ts'
 import { createLogger, type Log } from '../proxy/log.ts'
@@ -119,6 +121,7 @@ async function run(settings: ServeSettings, environment: NodeJS.ProcessEnv, feed
       },
   })
   let table = feed.initial ? createRouteTable(feed.initial) : unknownRoutes
+  if (internal && auth) serveFills(internal.app, { brought: pull.brought, auth, now: Date.now })
   internal?.take(feed.initiallyServed)
   const app = createApp({ pull, table: () => table, log, metrics })
   open.defer(async () => {

@@ -61,7 +61,7 @@ export function readSharedSettings(
   }
   const redis = check('redis-url', parseRedisAddress, 'the URL of a Redis, such as redis://127.0.0.1:6379')
   const bucket = check('s3-bucket', parseBucketName, 'the name of a bucket')
-  const endpoint = check('s3-endpoint', parseEndpoint, 'an http or https URL without a path')
+  const endpoint = check('s3-endpoint', parseBaseUrl, 'an http or https URL without a path')
   const region = check('s3-region', parseRegion, 'a region, such as eu-central-1')
   const maxBytes = check('spool-max-bytes', parseBytes, 'a number of bytes of at least 16Mi, such as 50Gi')
   if (problems.length > before || !redis || bucket === undefined) return undefined
@@ -80,7 +80,7 @@ function parseRegion(text: string): string | undefined {
   return /^[a-z0-9-]{1,40}$/.test(text) ? text : undefined
 }
 
-function parseEndpoint(text: string): string | undefined {
+export function parseBaseUrl(text: string): string | undefined {
   const url = URL.canParse(text) ? new URL(text) : undefined
   const isPlain = url && ['http:', 'https:'].includes(url.protocol) && url.username === ''
   return isPlain && url.pathname === '/' && url.search === '' && url.hash === '' ? url.origin : undefined

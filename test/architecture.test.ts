@@ -35,6 +35,7 @@ const allowed: Record<string, readonly string[]> = {
       'proxy/observer',
     ],
     ...['proxy/store/blob-store', 'proxy/store/document-store', 'proxy/store/documents'],
+    'proxy/store/leases',
     ...[
       'proxy/store/index-store',
       'proxy/store/keys',
@@ -44,6 +45,15 @@ const allowed: Record<string, readonly string[]> = {
     ],
   ],
   'proxy/internal/': ['node:', 'proxy/internal/', 'proxy/routes', 'proxy/route-set'],
+  'proxy/internal/peers.ts': [
+    ...[
+      'node:',
+      'proxy/internal/',
+      'proxy/pull/fill-transfer',
+      'proxy/pull/sharing',
+      'proxy/upstream/errors',
+    ],
+  ],
   'proxy/http/': [
     ...[
       'node:',

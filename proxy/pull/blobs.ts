@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream'
 import type { Digest } from '../oci/digest.ts'
 import { OciError } from '../oci/errors.ts'
 import { type Eligible, eligibleUpstreams } from '../route-table.ts'
@@ -9,8 +10,9 @@ import type { Content } from './content.ts'
 import type { Fill, FillSource, Fills, OpenedSource } from './fill.ts'
 import { nameOf } from './health.ts'
 import { leaseMs, leaseUntil, tell } from './manifests.ts'
-import type { BlobAnswer, BlobRequest } from './pull.ts'
+import type { BlobAnswer, BlobBody, BlobRequest } from './pull.ts'
 import { type FoundAnswer, isNo, type No, type Questions } from './questions.ts'
+import type { Share, Sharing } from './sharing.ts'
 import { createSingleFlight, keyOf } from './single-flight.ts'
 import { refusalOf } from './trouble.ts'
 import type { Uses } from './uses.ts'
@@ -24,6 +26,7 @@ export interface BlobParts {
   readonly commits: Commits
   readonly uses: Uses
   readonly sources: BlobSources
+  readonly sharing: Sharing
   /** Monotonic, in milliseconds. */
   readonly monotonicNow: () => number
 }
@@ -40,7 +43,7 @@ interface LinkedPlace {
 type Held = { readonly size: number } | { readonly fill: Fill }
 
 export function createBlobs(parts: BlobParts): { blob(request: BlobRequest): Promise<BlobAnswer> } {
-  const { catalog, content, questions, fills, commits, uses, sources, monotonicNow } = parts
+  const { catalog, content, questions, fills, commits, uses, sources, sharing, monotonicNow } = parts
   const obtaining = createSingleFlight<Held | No>()
   /** Repositories that have shown, each by an answer of its own, that they may serve what a fill is bringing. */
   const proven = new WeakMap<Fill, Map<string, LinkKey>>()
@@ -166,16 +169,49 @@ export function createBlobs(parts: BlobParts): { blob(request: BlobRequest): Pro
     return obtaining(placeKey(place) + digest, async () => {
       const refusal = refusalOf(place.upstream)
       if (refusal) throw refusal
-      const { origin } = place.upstream
-      if (fills.running(origin, digest) || (await possessed(place, digest)) !== undefined) {
-        const head = await questions.headBlob(place, digest, ms)
-        if (isNo(head) && head.no === 404) return head
-        const held = isNo(head) ? undefined : await take(place, digest)
-        if (held) return held
+      const known = await held(place, digest, ms)
+      if (known) return known
+      const share = await sharing.claim(place.upstream.origin, digest)
+      let ours: Fill | undefined
+      try {
+        const found = await (share.isShared
+          ? obtainShared(share, place, digest, ms)
+          : transfer(share, place, digest, ms))
+        ours = 'fill' in found ? found.fill : undefined
+        return found
+      } finally {
+        if (ours) share.began(ours)
+        else share.end()
       }
-      const answer = await questions.getBlob(place, digest, ms)
-      return isNo(answer) ? answer : { fill: await start(place, digest, answer) }
     })
+  }
+
+  /** What this origin has sent before, or is sending now: this repository's where it says yes to a HEAD, or its no. */
+  async function held(place: Eligible, digest: Digest, ms: number): Promise<Held | No | undefined> {
+    const { origin } = place.upstream
+    if (!fills.running(origin, digest) && (await possessed(place, digest)) === undefined) return undefined
+    const head = await questions.headBlob(place, digest, ms)
+    if (isNo(head)) return head.no === 404 ? head : undefined
+    return take(place, digest)
+  }
+
+  /** Another replica may have ended it before we asked who brings it, or may bring it now. */
+  async function obtainShared(share: Share, place: Eligible, digest: Digest, ms: number): Promise<Held | No> {
+    const until = monotonicNow() + ms
+    const signal = AbortSignal.timeout(ms)
+    const left = () => Math.max(1, until - monotonicNow())
+    if (share.follows) {
+      const head = await questions.headBlob(place, digest, ms)
+      if (isNo(head) && head.no === 404) return head
+      const first = isNo(head) ? undefined : await share.follow(0, signal)
+      if (first) return { fill: await start(place, digest, first, share) }
+    }
+    return (await held(place, digest, left())) ?? transfer(share, place, digest, left())
+  }
+
+  async function transfer(share: Share, place: Eligible, digest: Digest, ms: number): Promise<Held | No> {
+    const answer = await questions.getBlob(place, digest, ms)
+    return isNo(answer) ? answer : { fill: await start(place, digest, openedOf(answer), share) }
   }
 
   /** What this repository's yes gives it the right to; undefined when it ended badly or was evicted meanwhile. */
@@ -214,12 +250,12 @@ export function createBlobs(parts: BlobParts): { blob(request: BlobRequest): Pro
     proven.set(fill, keys.set(placeKey(place), linkKeyOf(place, digest)))
   }
 
-  async function start(place: Eligible, digest: Digest, answer: FoundAnswer): Promise<Fill> {
+  async function start(place: Eligible, digest: Digest, first: OpenedSource, share: Share): Promise<Fill> {
     const { upstream, repository } = place
     const mention = await catalog.mention(upstream.id, repository, digest)
-    const said = answer.headers.size
+    const said = first.size
     if (mention && said !== undefined && mention.size !== said) {
-      answer.body.destroy()
+      first.body.destroy()
       throw new UpstreamError(
         'invalid-response',
         `${nameOf(upstream)}: a blob has ${said} bytes instead of ${mention.size}`,
@@ -229,8 +265,9 @@ export function createBlobs(parts: BlobParts): { blob(request: BlobRequest): Pro
       origin: upstream.origin,
       digest,
       size: said ?? mention?.size,
-      first: openedOf(answer),
-      source: sources(place, digest),
+      first,
+      source: share.sourceOf(sources(place, digest), (start) => storedSource(place, digest, start)),
+      other: share.other,
       afterCommit: async (size) => {
         for (const key of proven.get(fill)?.values() ?? []) {
           const entry = linkEntryOf(place, size)
@@ -243,7 +280,39 @@ export function createBlobs(parts: BlobParts): { blob(request: BlobRequest): Pro
     return fill
   }
 
+  /** What another replica has put into the store meanwhile. */
+  async function storedSource(
+    place: Eligible,
+    digest: Digest,
+    start: number,
+  ): Promise<OpenedSource | undefined> {
+    const size = await possessed(place, digest)
+    const body = size === undefined ? undefined : await content.open(digest, size)
+    return body && { body: streamOf(body, start), start, size, endsByClose: false }
+  }
+
   return { blob }
+}
+
+function streamOf(body: BlobBody, start: number): Readable {
+  let position = start
+  return new Readable({
+    read(size) {
+      const buffer = Buffer.allocUnsafe(Math.max(size, 256 * 1024))
+      body.read(buffer, position).then(
+        (length) => {
+          position += length
+          this.push(length === 0 ? null : buffer.subarray(0, length))
+        },
+        (error: unknown) =>
+          this.destroy(new UpstreamError('unavailable', 'the stored blob cannot be read', { cause: error })),
+      )
+    },
+    destroy(error, done) {
+      body.close()
+      done(error)
+    },
+  })
 }
 
 export function openedOf({ status, headers, body }: FoundAnswer, start = 0): OpenedSource {

@@ -2,6 +2,7 @@ import type { Observer } from '../observer.ts'
 import type { BlobStore } from '../store/blob-store.ts'
 import type { DocumentStore } from '../store/document-store.ts'
 import type { IndexStore } from '../store/index-store.ts'
+import type { Leases } from '../store/leases.ts'
 import type { UpstreamClient } from '../upstream/client.ts'
 import { UpstreamError } from '../upstream/errors.ts'
 import { createAdmission } from './admission.ts'
@@ -17,6 +18,7 @@ import type { Pull } from './pull.ts'
 import { createQuestions } from './questions.ts'
 import { createReferrers } from './referrers.ts'
 import { createRevalidation } from './revalidation.ts'
+import { createSharing, type Peers, type Sharing, unshared } from './sharing.ts'
 import { createTagLists } from './tag-lists.ts'
 import { createTagManifests } from './tags.ts'
 import { createUses } from './uses.ts'
@@ -33,9 +35,13 @@ export interface PullParts {
   readonly monotonicNow: () => number
   /** How long an upstream's no is remembered. */
   readonly negativeMs?: number
+  /** Where there are other replicas over the same stores. */
+  readonly replicas?: { readonly leases: Leases; readonly peers: Peers } | undefined
 }
 
 export interface PullPath extends Pull {
+  /** What this replica brings from an origin, for others to read; undefined when it does not. */
+  brought: Sharing['brought']
   /** Writes the uses counted so far. Called now and then, and by `close`. */
   flush(): Promise<void>
   /** Starts no fill any more; lets the running ones go on for so long; then makes durable what memory serves. */
@@ -44,7 +50,7 @@ export interface PullPath extends Pull {
 
 /** The pull path over one set of stores. Its answers depend on the routes each request brings. */
 export function createPull(parts: PullParts): PullPath {
-  const { client, blobs, documents, index, observer, now, monotonicNow, negativeMs } = parts
+  const { client, blobs, documents, index, observer, now, monotonicNow, negativeMs, replicas } = parts
   const commits = createCommits(observer)
   const catalog = createCatalog({ documents, index, observer })
   const content = createContent({ blobs, observer })
@@ -58,6 +64,14 @@ export function createPull(parts: PullParts): PullPath {
   const admission = createAdmission({ catalog, content, commits, now })
   const uses = createUses({ index, now, observer })
   const fills = createFills({ blobs, observer })
+  const sharing = replicas
+    ? createSharing({
+        ...replicas,
+        running: fills.running,
+        abandonUpload: async (digest, uploadId) => blobs.abandonUpload?.(digest, uploadId),
+        observer,
+      })
+    : unshared
 
   const shared = { catalog, content, questions, admission, commits, uses, now, monotonicNow }
   const manifests = createDigestManifests(shared)
@@ -70,9 +84,10 @@ export function createPull(parts: PullParts): PullPath {
       const { tag, digest } = request.reference
       return digest === undefined ? tags.byTag(request, tag) : manifests.byDigest(request, digest)
     },
-    ...createBlobs({ ...shared, fills, sources: createBlobSources(client) }),
+    ...createBlobs({ ...shared, fills, sharing, sources: createBlobSources(client) }),
     ...createTagLists(shared),
     ...createReferrers({ ...shared, ...checks }),
+    brought: sharing.brought,
     flush: () => uses.flush(),
     async drain(ms) {
       await fills.drain(ms)

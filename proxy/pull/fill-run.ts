@@ -1,6 +1,6 @@
 import type { Observer } from '../observer.ts'
 import { type BlobStore, type BlobWriter, NoRoomError } from '../store/blob-store.ts'
-import type { UpstreamError } from '../upstream/errors.ts'
+import { UpstreamError } from '../upstream/errors.ts'
 import { createDirectBody, type DirectBody, frontier } from './direct-body.ts'
 import type { Fill, FillLimits, FillRequest } from './fill.ts'
 import { createFillBody, type Front } from './fill-body.ts'
@@ -88,7 +88,7 @@ export function startFill(request: FillRequest, parts: FillParts): RunningFill {
   async function createWriter(): Promise<BlobWriter | undefined> {
     if (front.state !== 'filling') return undefined
     try {
-      return await parts.blobs.create(digest, front.size)
+      return await parts.blobs.create(digest, front.size, request.other)
     } catch (error) {
       observer.storeFailure('blob.create', error)
       return undefined
@@ -296,10 +296,10 @@ export function startFill(request: FillRequest, parts: FillParts): RunningFill {
     }
   }
 
-  function openBody(): BlobBody {
+  function openBody(direct = openDirect): BlobBody {
     readers++
     adopted()
-    return createFillBody({ front, late: closed, readSpool, openDirect, onClose: onBodyClose })
+    return createFillBody({ front, late: closed, readSpool, openDirect: direct, onClose: onBodyClose })
   }
 
   function onBodyClose(): void {
@@ -317,7 +317,11 @@ export function startFill(request: FillRequest, parts: FillParts): RunningFill {
       return readers
     },
     done,
-    openBody,
+    openBody: () => openBody(),
+    openSharedBody: () =>
+      openBody(() => {
+        throw new UpstreamError('unavailable', 'the fill has ended')
+      }),
     stop(error) {
       if (front.state === 'filling') leave(error === undefined ? 'alone' : 'failed', error)
     },

@@ -1,6 +1,6 @@
 import type { Observer } from '../observer.ts'
 import type { Digest } from '../oci/digest.ts'
-import type { BlobStore } from '../store/blob-store.ts'
+import type { BlobStore, OtherBringer } from '../store/blob-store.ts'
 import { UpstreamError } from '../upstream/errors.ts'
 import type { DirectBody } from './direct-body.ts'
 import { type RunningFill, startFill } from './fill-run.ts'
@@ -23,6 +23,8 @@ export interface Fill {
   readonly done: Promise<boolean>
   /** A reader of its own, to be closed; many at once. Works at any time: when all else is over by a transfer of its own. */
   openBody(): BlobBody
+  /** Likewise, but it fails where it would need a transfer of its own. */
+  openSharedBody(): BlobBody
 }
 
 export interface FillRequest {
@@ -33,6 +35,8 @@ export interface FillRequest {
   /** The source, already open at byte 0: the fill's from now on. */
   readonly first: OpenedSource
   readonly source: FillSource
+  /** Another replica that may store it instead. */
+  readonly other?: OtherBringer | undefined
   /** Link, tag, index: run after the blob's commit, before the fill is no longer joined. */
   afterCommit(size: number): Promise<void>
 }

@@ -12,7 +12,10 @@ export interface BlobStore {
    * Begins a blob that nobody else sees before `commit`. Undefined when there is no room for `size` bytes, also after
    * evicting; an unknown size is reserved as it grows. The store checks no digest: the fill does, before it commits.
    */
-  create(digest: Digest, size: number | undefined): Promise<BlobWriter | undefined>
+  create(digest: Digest, size: number | undefined, other?: OtherBringer): Promise<BlobWriter | undefined>
+
+  /** Takes away what another has begun to send for this blob, and will not end. Only where a store is shared. */
+  abandonUpload?(digest: Digest, uploadId: string): Promise<void>
 
   /** Deleting an absent blob succeeds, whatever the condition. False when something else than `ifMatch` is there. */
   delete(digest: Digest, condition?: { ifMatch: string }): Promise<boolean>
@@ -47,6 +50,16 @@ export interface BlobWriter {
   abort(): Promise<void>
   /** Frees the descriptor, and aborts what was not committed; no `read` after it. Safe to repeat. */
   close(): Promise<void>
+}
+
+/** Another replica that may bring the same blob to a shared store. */
+export interface OtherBringer {
+  /** True while it is the other's to bring: nothing of it need be sent. */
+  readonly brings: boolean
+  /** Resolves when the other has ended, well or not. */
+  over(): Promise<void>
+  /** We have begun to send, under this id. */
+  uploading(uploadId: string): void
 }
 
 /** The budget or the disk is full: the caller goes on without storing. */

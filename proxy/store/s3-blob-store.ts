@@ -110,16 +110,20 @@ export function createS3BlobStore({
       return blob ?? hot.open(digest)
     },
 
-    async create(digest, size) {
+    async create(digest, size, other) {
       const local = await hot.create(digest, size)
       if (!local) return undefined
-      const options = { bucket, key: keyOf(digest), size, read: local.read, gate }
+      const onBegun = other && ((uploadId: string) => other.uploading(uploadId))
+      const options = { bucket, key: keyOf(digest), size, read: local.read, gate, onBegun }
       return createS3BlobWriter({
         local,
+        other,
         startUpload: () => createUpload({ ...options, ...(partBytes === undefined ? {} : { partBytes }) }),
         inBackground: (work) => inBackground(work, 'blob.abort'),
       })
     },
+
+    abandonUpload: (digest, uploadId) => bucket.abortUpload(keyOf(digest), uploadId),
 
     async delete(digest, condition) {
       // An etag of the hot tier was given where S3 was away.

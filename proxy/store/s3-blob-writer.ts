@@ -1,4 +1,4 @@
-import { type BlobWriter, NoRoomError } from './blob-store.ts'
+import { type BlobWriter, NoRoomError, type OtherBringer } from './blob-store.ts'
 import type { Upload } from './s3-upload.ts'
 
 /**
@@ -7,10 +7,13 @@ import type { Upload } from './s3-upload.ts'
  */
 export function createS3BlobWriter({
   local,
+  other,
   startUpload,
   inBackground,
 }: {
   local: BlobWriter
+  /** Who may bring it instead, while we only keep a copy. */
+  other: OtherBringer | undefined
   startUpload: () => Upload
   /** What nobody waits for. */
   inBackground: (work: Promise<void>) => void
@@ -21,6 +24,11 @@ export function createS3BlobWriter({
 
   /** Once more from the spool when it failed: S3 may have been away for a moment of a long fill. */
   async function bring(): Promise<void> {
+    if (other?.brings) {
+      await other.over()
+      if (await upload.isThere(size).catch(() => false)) return
+      upload.advance(size)
+    }
     try {
       await upload.finish(size)
     } catch (error) {
@@ -43,7 +51,7 @@ export function createS3BlobWriter({
     async append(chunks) {
       await local.append(chunks)
       size += chunks.reduce((sum, chunk) => sum + chunk.length, 0)
-      if (state === 'open') upload.advance(size)
+      if (state === 'open' && !other?.brings) upload.advance(size)
     },
 
     read: local.read,

@@ -8,6 +8,8 @@ export interface Upload {
   advance(end: number): void
   /** All `size` bytes can be read. Resolves when the object is there, by whose hand ever. */
   finish(size: number): Promise<void>
+  /** Whether an object of that size is there already. */
+  isThere(size: number): Promise<boolean>
   /** Takes away what has been sent. Safe to repeat; resolves when nothing is under way any more. */
   abort(): Promise<void>
 }
@@ -21,6 +23,8 @@ export interface UploadOptions {
   /** Bounds the parts that are in memory at a time, of all uploads together. */
   readonly gate: Gate
   readonly partBytes?: number
+  /** Told once it has an id; not of what goes in one piece. */
+  readonly onBegun?: ((uploadId: string) => void) | undefined
 }
 
 const mebi = 1024 * 1024
@@ -46,7 +50,7 @@ export function createUpload(options: UploadOptions): Upload {
     const position = sent
     const number = parts.length + 1
     sent += bytes
-    uploadId ??= bucket.startUpload(key)
+    uploadId ??= begin()
     const part = gate(async () => {
       if (failed) throw new StoreUnavailableError('the upload has failed already')
       const id = await uploadId!
@@ -56,6 +60,12 @@ export function createUpload(options: UploadOptions): Upload {
       failed = true
     })
     parts.push(part)
+  }
+
+  async function begin(): Promise<string> {
+    const id = await bucket.startUpload(key)
+    options.onBegun?.(id)
+    return id
   }
 
   async function readExactly(position: number, bytes: number): Promise<Uint8Array> {
@@ -116,6 +126,7 @@ export function createUpload(options: UploadOptions): Upload {
       throw new StoreUnavailableError('S3 has no such object after it was uploaded')
     },
 
+    isThere,
     abort,
   }
 }

@@ -9,9 +9,11 @@ import { makeRoot } from './durability.ts'
 import { createFileBlobStore } from './file-blob-store.ts'
 import { lockFolder } from './folder-lock.ts'
 import type { IndexStore } from './index-store.ts'
+import type { Leases } from './leases.ts'
 import type { RedisAddress } from './redis-address.ts'
 import { connectToRedis, type RedisConnection, RedisReplyError } from './redis-connection.ts'
 import { createRedisIndexStore } from './redis-index-store.ts'
+import { createRedisLeases } from './redis-leases.ts'
 import { createS3BlobStore } from './s3-blob-store.ts'
 import { createBucket } from './s3-bucket.ts'
 import { createS3DocumentStore } from './s3-document-store.ts'
@@ -21,6 +23,8 @@ export interface SharedStores {
   readonly blobs: BlobStore
   readonly documents: DocumentStore
   readonly index: IndexStore
+  /** Undefined where nothing is shared. */
+  readonly leases: Leases | undefined
   /** The names of the stores that are away. */
   degraded(): readonly SharedStoreName[]
   /** Only when nobody uses the stores any more. */
@@ -72,13 +76,10 @@ export async function openSharedStores({
     ...s3,
     onChange: (available, error) => observer.storeAvailable('s3', available, error),
   })
-  const index = createSoftIndex(
-    createRedisIndexStore({
-      redis: {
-        send: (command, ...args) => breaker.run(() => connection.send(command, ...args), redisMs),
-      },
-    }),
-  )
+  const guarded: Pick<RedisConnection, 'send'> = {
+    send: (command, ...args) => breaker.run(() => connection.send(command, ...args), redisMs),
+  }
+  const index = createSoftIndex(createRedisIndexStore({ redis: guarded }))
 
   function release(): void {
     breaker.close()
@@ -98,6 +99,7 @@ export async function openSharedStores({
       blobs,
       documents: softDocuments(createS3DocumentStore({ bucket })),
       index,
+      leases: createRedisLeases({ redis: guarded }),
       degraded: () => (['redis', 's3'] as const).filter((name) => !away[name].available),
       async close() {
         await Promise.race([blobs.settled(), sleep(endMs, undefined, { ref: false })])

@@ -1,0 +1,156 @@
+import { Agent, type IncomingMessage, request as plainRequest } from 'node:http'
+import { request as tlsRequest } from 'node:https'
+import { Readable } from 'node:stream'
+import type { OpenedSource } from '../pull/fill-transfer.ts'
+import type { Peers } from '../pull/sharing.ts'
+import { UpstreamError } from '../upstream/errors.ts'
+import type { ClusterAuth } from './cluster-auth.ts'
+import { createFrameReader, readSize } from './fill-frames.ts'
+
+export const signatureHeader = 'headwater-signature'
+
+export const fillPath = (origin: string, digest: string) =>
+  `/internal/v1/fills/${encodeURIComponent(origin)}/${encodeURIComponent(digest)}`
+
+/** What an answer signs: that it is to this very request. */
+export const answerTarget = (target: string, authorization: string) => `${target} ${authorization}`
+
+/** A bringer says something every 300 ms, be it that there is nothing new. */
+const silenceMs = 1_000
+
+/** Other replicas. Where they are was read in Redis: none is believed a word before it has signed its answer. */
+export function createPeers({
+  auth,
+  now,
+  url,
+}: {
+  auth: ClusterAuth
+  now: () => number
+  url: () => string | undefined
+}): Peers {
+  const agent = new Agent({ keepAlive: false })
+
+  async function open(
+    base: string,
+    { origin, digest }: { origin: string; digest: string },
+    start: number,
+    signal: AbortSignal,
+  ): Promise<OpenedSource> {
+    const target = fillPath(origin, digest)
+    const where = placeOf(base)
+    if (!where) throw lost('the address of another replica is none')
+    const authorization = auth.sign('GET', target, now())
+    const isTls = where.protocol === 'https:'
+    const asking = (isTls ? tlsRequest : plainRequest)({
+      protocol: where.protocol,
+      hostname: where.hostname.replace(/^\[|\]$/g, ''),
+      port: where.port,
+      path: target,
+      headers: { authorization, range: `bytes=${start}-` },
+      ...(isTls ? {} : { agent }),
+      signal,
+    })
+    const silence = setTimeout(() => asking.destroy(silent()), silenceMs)
+    try {
+      const response = await new Promise<IncomingMessage>((resolve, reject) => {
+        asking.once('response', resolve).on('error', reject)
+        asking.end()
+      })
+      const signature = response.headers[signatureHeader]
+      const said = answerTarget(target, authorization)
+      const isPeer =
+        typeof signature === 'string' && auth.verify(signature, String(response.statusCode), said, now())
+      if (!isPeer || response.statusCode !== 200) {
+        asking.destroy()
+        throw lost(isPeer ? 'another replica has no such fill' : 'this is no replica of ours')
+      }
+      return await openedFrom(response, start)
+    } catch (error) {
+      throw error instanceof UpstreamError ? error : lost('another replica cannot be reached', error)
+    } finally {
+      clearTimeout(silence)
+    }
+  }
+
+  return { url, open }
+}
+
+/** Resolves with the first frame that says how it stands. */
+function openedFrom(response: IncomingMessage, start: number): Promise<OpenedSource> {
+  const { promise, resolve, reject } = Promise.withResolvers<OpenedSource>()
+  let size: number | undefined
+  let isOpened = false
+  let hasEnded = false
+  let silence: NodeJS.Timeout | undefined
+
+  function listen(): void {
+    clearTimeout(silence)
+    silence = setTimeout(() => fail(silent()), silenceMs)
+  }
+
+  function fail(error: UpstreamError): void {
+    clearTimeout(silence)
+    response.destroy()
+    body.destroy(error)
+    reject(error)
+  }
+
+  const body = new Readable({
+    highWaterMark: 512 * 1024,
+    read() {
+      if (!response.isPaused()) return
+      listen()
+      response.resume()
+    },
+    destroy(error, done) {
+      clearTimeout(silence)
+      response.destroy()
+      done(error)
+    },
+  })
+  body.on('error', () => {})
+
+  const read = createFrameReader(({ type, bytes }) => {
+    if (type === 'size') size = readSize(bytes)
+    if (type !== 'beat' && !isOpened) {
+      isOpened = true
+      resolve({ body, start, size, endsByClose: false })
+    }
+    if (type === 'end') {
+      hasEnded = true
+      clearTimeout(silence)
+      body.push(null)
+    }
+    if (type === 'data' && !hasEnded && !body.push(bytes)) {
+      // whoever holds us back hears nothing
+      clearTimeout(silence)
+      response.pause()
+    }
+  })
+  response.on('data', (chunk: Buffer) => {
+    listen()
+    try {
+      read(chunk)
+    } catch (error) {
+      fail(lost('another replica sent nonsense', error))
+    }
+    if (hasEnded || response.isPaused()) clearTimeout(silence)
+  })
+  response.once('error', (error) => fail(lost('another replica was cut', error)))
+  response.once('close', () => {
+    if (!hasEnded) fail(lost('another replica was cut'))
+  })
+  listen()
+  return promise
+}
+
+/** An address and nothing else. */
+function placeOf(base: string): URL | undefined {
+  const url = URL.canParse(base) ? new URL(base) : undefined
+  const isPlain =
+    url && ['http:', 'https:'].includes(url.protocol) && url.username === '' && url.password === ''
+  return isPlain && url.pathname === '/' && url.search === '' && url.hash === '' ? url : undefined
+}
+
+const lost = (message: string, cause?: unknown) => new UpstreamError('unavailable', message, { cause })
+const silent = () => new UpstreamError('timeout', 'nothing was heard of another replica')

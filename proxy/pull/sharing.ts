@@ -1,0 +1,267 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as pause } from 'node:timers/promises'
+import type { Observer } from '../observer.ts'
+import type { Digest } from '../oci/digest.ts'
+import type { OtherBringer } from '../store/blob-store.ts'
+import type { HeldLease, Lease, Leases } from '../store/leases.ts'
+import { UpstreamError } from '../upstream/errors.ts'
+import type { Fill, FillSource, OpenedSource } from './fill.ts'
+import { takeover } from './takeover.ts'
+
+/** One transfer for all replicas: who reads an upstream, and who reads from the one that does. */
+export interface Sharing {
+  /** Ours to end. Never rejects: what cannot be agreed on is done alone. */
+  claim(origin: string, digest: Digest): Promise<Share>
+  /** What we bring, or are about to, for other replicas to read; undefined when we do not, or it came to nothing. */
+  brought(origin: string, digest: Digest): Promise<Fill | undefined>
+}
+
+/** This replica's part in bringing one blob of one origin. */
+export interface Share {
+  /** Another replica may bring, or have brought, the same. */
+  readonly isShared: boolean
+  readonly follows: boolean
+  /** The blob at the replica that brings it; undefined when it is on us now to ask the upstream. */
+  follow(start: number, signal: AbortSignal): Promise<OpenedSource | undefined>
+  /** First whom we follow; then what `stored` gives, if another ended it meanwhile; then the upstream. */
+  sourceOf(upstream: FillSource, stored: (start: number) => Promise<OpenedSource | undefined>): FillSource
+  readonly other: OtherBringer | undefined
+  /** The fill has started: others may read it until it has ended, and so does the share then. */
+  began(fill: Fill): void
+  end(): void
+}
+
+export interface Peers {
+  /** Undefined while other replicas cannot ask this one. */
+  url(): string | undefined
+  /**
+   * Opens a fill at another replica, which proves that it is one before any of its bytes counts. Throws UpstreamError, and
+   * so does the body: `timeout` where nothing was heard for a second, `unavailable` where it refused or was cut.
+   */
+  open(
+    url: string,
+    fill: { origin: string; digest: Digest },
+    start: number,
+    signal: AbortSignal,
+  ): Promise<OpenedSource>
+}
+
+export interface SharingParts {
+  readonly leases: Leases
+  readonly peers: Peers
+  readonly running: (origin: string, digest: Digest) => Fill | undefined
+  readonly abandonUpload: (digest: Digest, uploadId: string) => Promise<void>
+  readonly observer: Pick<Observer, 'storeFailure'>
+}
+
+const renewEachMs = 1_000
+const lookEachMs = 150
+/** How long a bringer's commit is waited for by those who have all the bytes. */
+const commitMs = 30_000
+const maxLeaders = 10
+
+const alone: Share = {
+  isShared: false,
+  follows: false,
+  follow: async () => undefined,
+  sourceOf: (upstream) => upstream,
+  other: undefined,
+  began() {},
+  end() {},
+}
+
+/** For a replica that has no others. */
+export const unshared: Sharing = { claim: async () => alone, brought: async () => undefined }
+
+/** A lease that we hold, renewed until nobody needs it. */
+interface Hold {
+  lease: Lease
+  users: number
+  readonly started: PromiseWithResolvers<Fill | undefined>
+  readonly timer: NodeJS.Timeout
+}
+
+export function createSharing({ leases, peers, running, abandonUpload, observer }: SharingParts): Sharing {
+  const holds = new Map<string, Hold>()
+
+  function hold(key: string, lease: Lease): Hold {
+    const timer = setInterval(() => void renew(key, held), renewEachMs)
+    timer.unref()
+    const held: Hold = { lease, users: 1, started: Promise.withResolvers(), timer }
+    holds.set(key, held)
+    return held
+  }
+
+  async function renew(key: string, held: Hold): Promise<void> {
+    // where it cannot be renewed it may be taken from us, which costs a transfer and nothing else
+    const isOurs = await leases.renew(key, held.lease).catch(() => true)
+    if (!isOurs) clearInterval(held.timer)
+  }
+
+  function letGo(key: string, held: Hold): void {
+    held.users -= 1
+    if (held.users > 0) return
+    clearInterval(held.timer)
+    held.started.resolve(undefined)
+    if (holds.get(key) === held) holds.delete(key)
+    leases.release(key, held.lease.token).catch(() => {})
+  }
+
+  function createShare(
+    origin: string,
+    digest: Digest,
+    key: string,
+    url: string,
+  ): Share & { begin(): Promise<void> } {
+    let held: Hold | undefined
+    let leader: Lease | undefined
+    let trouble: 'lost' | 'silent' | undefined
+    let ended = false
+    let leaders = 0
+    /** Another brings it whom we cannot reach. */
+    let isApart = false
+
+    function goAlone(because: 'unreachable' | 'unknown'): void {
+      leader = undefined
+      isApart = because === 'unreachable'
+    }
+
+    function end(): void {
+      if (ended) return
+      ended = true
+      if (held) letGo(key, held)
+    }
+
+    function take(lease: Lease): void {
+      leader = undefined
+      held = hold(key, lease)
+      if (ended) letGo(key, held)
+      const fill = running(origin, digest)
+      if (fill) held.started.resolve(fill)
+    }
+
+    async function claim(instead?: Lease): Promise<void> {
+      const ours = holds.get(key)
+      if (ours) {
+        ours.users += 1
+        held = ours
+        leader = undefined
+        return
+      }
+      const lease = { token: randomUUID(), url }
+      const claimed = await leases.claim(key, lease, instead?.token)
+      if (!claimed.isOurs) {
+        leader = claimed.lease
+        return
+      }
+      take(lease)
+      const uploadId = claimed.before?.uploadId
+      if (uploadId !== undefined)
+        abandonUpload(digest, uploadId).catch((error: unknown) => observer.storeFailure('blob.abort', error))
+    }
+
+    /** Until it is settled whom we follow, or that we follow nobody. */
+    async function decide(seen: 'lost' | 'silent', signal: AbortSignal): Promise<void> {
+      for (const followed = leader; leader === followed && followed !== undefined; ) {
+        const now = await leases.look(key).catch(() => 'unknown' as const)
+        const step = takeover({ leader: seen, ...sightOf(now, followed) })
+        if (step.kind === 'wait') await pause(step.ms, undefined, { signal })
+        else if (now === 'unknown' || step.kind === 'go-alone' || leaders++ > maxLeaders)
+          goAlone(now === 'unknown' ? 'unknown' : 'unreachable')
+        else await claim(followed).catch(() => goAlone('unknown'))
+      }
+    }
+
+    async function follow(start: number, signal: AbortSignal): Promise<OpenedSource | undefined> {
+      while (leader !== undefined) {
+        try {
+          if (trouble !== undefined) await decide(trouble, signal)
+          trouble = undefined
+          if (leader === undefined) break
+          const opened = await peers.open(leader.url, { origin, digest }, start, signal)
+          opened.body.once('error', noteTrouble)
+          return opened
+        } catch (error) {
+          if (signal.aborted)
+            throw new UpstreamError('timeout', 'another replica took too long', { cause: error })
+          noteTrouble(error)
+        }
+      }
+      return undefined
+    }
+
+    function noteTrouble(error: unknown): void {
+      trouble = error instanceof UpstreamError && error.kind === 'timeout' ? 'silent' : 'lost'
+    }
+
+    return {
+      isShared: true,
+      get follows() {
+        return leader !== undefined
+      },
+      begin: () => claim().catch(() => {}),
+      follow,
+
+      sourceOf: (upstream, stored) => ({
+        upstream: upstream.upstream,
+        async open(start, signal) {
+          const followed = leader
+          return (
+            (await follow(start, signal)) ??
+            (followed && (await stored(start).catch(() => undefined))) ??
+            upstream.open(start, signal)
+          )
+        },
+      }),
+
+      other: {
+        get brings() {
+          return leader !== undefined || isApart
+        },
+        async over() {
+          for (let waited = 0; this.brings && waited < commitMs; waited += lookEachMs) {
+            if ((await leases.look(key).catch(() => undefined)) === undefined) return
+            await pause(lookEachMs)
+          }
+        },
+        uploading(uploadId) {
+          if (held === undefined) return
+          held.lease = { ...held.lease, uploadId }
+          void renew(key, held)
+        },
+      },
+
+      began(fill) {
+        held?.started.resolve(fill)
+        void fill.done.then(end)
+      },
+
+      end,
+    }
+  }
+
+  return {
+    async claim(origin, digest) {
+      const url = peers.url()
+      if (url === undefined) return alone
+      const share = createShare(origin, digest, keyOf(origin, digest), url)
+      await share.begin()
+      return share
+    },
+
+    async brought(origin, digest) {
+      return running(origin, digest) ?? holds.get(keyOf(origin, digest))?.started.promise
+    },
+  }
+}
+
+function sightOf(now: HeldLease | 'unknown' | undefined, followed: Lease) {
+  if (now === 'unknown') return { holder: 'unknown', leftMs: 0 } as const
+  if (now === undefined) return { holder: 'nobody', leftMs: 0 } as const
+  return { holder: now.lease.token === followed.token ? 'same' : 'another', leftMs: now.leftMs } as const
+}
+
+/** Injective: a digest holds no blank. */
+function keyOf(origin: string, digest: Digest): string {
+  return `${digest} ${origin}`
+}
