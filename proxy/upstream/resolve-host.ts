@@ -15,7 +15,7 @@ const mostCached = 500
 const filesReadEveryMs = 5_000
 
 /**
- * Asks the name servers itself (c-ares), so that a dead one never holds the four threads which files are read and
+ * Asks the name servers itself (c-ares), so that a dead one never holds the few threads which files are read and
  * written on, as `getaddrinfo` would. Knows the hosts file, `localhost`, and the search domains of resolv.conf; not NSS
  * or mDNS. IPv4 comes first. `now` is in milliseconds.
  */
