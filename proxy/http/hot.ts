@@ -114,11 +114,12 @@ export function createHotAnswers({ log, metrics, nextId, maxEntries, maxBytes }:
     const outcome = isStale ? 'stale-served' : 'hit'
     const isLogged = log.logger.isLevelEnabled(isStale ? 'warn' : 'info')
     const { body } = answer
+    const text = body !== undefined && body.length < longestText ? body.toString('latin1') : undefined
     return {
       ...answer,
-      text: body !== undefined && body.length < longestText ? body.toString('latin1') : undefined,
+      text,
       lease,
-      weight: (body?.length ?? 0) + 1024,
+      weight: (body?.length ?? 0) + (text?.length ?? 0) + 1024,
       level: isStale ? 40 : 30,
       logged: isLogged ? describeExchange(exchange, answer, outcome) : undefined,
       requests: metrics.requests(registry, kind, outcome),

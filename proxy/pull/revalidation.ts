@@ -70,6 +70,7 @@ export function createRevalidation(parts: RevalidationParts): Revalidation {
     try {
       return await within(revalidationMs, refresh(), () => {
         tagBackoff.failed(name)
+        note(story, place, 'timeout')
         return notConfirmed
       })
     } catch (error) {
