@@ -97,6 +97,7 @@ export async function runOperatorProcess(settings: OperatorSettings): Promise<nu
     process.exit(1) // at once: what is under way must not end
   }
   reading.abort()
+  client.close()
   await read
   await admin.close()
   log.logger.info('stopped')

@@ -56,6 +56,7 @@ async function openFeed({ kubeConfig, routesNamespace }: ClusterSettings, data: 
     isShown: false,
     follow(take, { log, metrics, signal }) {
       const told = createTeller(log)
+      signal.addEventListener('abort', client.close, { once: true })
       void watchRoutes({
         source,
         last: last ?? new Map(),

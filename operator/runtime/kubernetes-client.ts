@@ -33,6 +33,8 @@ export interface KubernetesClient {
     onEvent: (event: WatchEvent) => void,
     signal: AbortSignal,
   ): Promise<void>
+  /** Ends every request that is under way, and all that come later. */
+  close(): void
 }
 
 export interface KubernetesClientOptions {
@@ -56,13 +58,14 @@ export function createKubernetesClient({
   if (!cluster) throw new Error('the kubeconfig has no current cluster')
   const { host } = new URL(cluster.server)
   const http = new IsomorphicFetchHttpLibrary()
+  const closing = new AbortController()
   const configuration = createConfiguration({
     baseServer: new ServerConfiguration(cluster.server, {}),
     authMethods: { default: kubeConfig },
     httpApi: wrapHttpLibrary({
       async send(request) {
         request.setHeaderParam('User-Agent', userAgent)
-        request.setSignal(AbortSignal.timeout(timeoutMs))
+        request.setSignal(AbortSignal.any([closing.signal, AbortSignal.timeout(timeoutMs)]))
         const method = request.getHttpMethod().toString()
         try {
           const response = await http.send(request).toPromise()
@@ -83,7 +86,9 @@ export function createKubernetesClient({
     coordination: new CoordinationV1Api(configuration),
     events: new EventsV1Api(configuration),
     extensions: new ApiextensionsV1Api(configuration),
-    watch: (path, query, onEvent, signal) => runWatch(watch, path, query, onEvent, signal),
+    watch: (path, query, onEvent, signal) =>
+      runWatch(watch, path, query, onEvent, AbortSignal.any([closing.signal, signal])),
+    close: () => closing.abort(),
   }
 }
 

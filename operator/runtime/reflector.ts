@@ -141,6 +141,24 @@ export function createReflector<T extends Stored>({
     onRecovery()
   }
 
+  async function follow(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        if (version === undefined) await readList()
+        if (!signal.aborted) await watch(signal)
+      } catch (caught) {
+        if (!signal.aborted) await fail(toApiError(caught), signal)
+      }
+    }
+  }
+
+  async function fail(error: unknown, signal: AbortSignal): Promise<void> {
+    const reason = error instanceof ApiError ? error.message : String(error)
+    if (reason !== failing) onFailure(error)
+    failing = reason
+    await sleep(Math.max(backoff.nextMs(), retryAfterMs(error)), signal)
+  }
+
   return {
     store,
     synced,
@@ -148,19 +166,10 @@ export function createReflector<T extends Stored>({
       return isSynced
     },
     async run(signal) {
-      while (!signal.aborted) {
-        try {
-          if (version === undefined) await readList()
-          if (!signal.aborted) await watch(signal)
-        } catch (caught) {
-          if (signal.aborted) return
-          const error = toApiError(caught)
-          const reason = error instanceof ApiError ? error.message : String(error)
-          if (reason !== failing) onFailure(error)
-          failing = reason
-          await sleep(Math.max(backoff.nextMs(), retryAfterMs(error)), signal)
-        }
-      }
+      const { promise: aborted, resolve } = Promise.withResolvers<void>()
+      signal.addEventListener('abort', () => resolve(), { once: true })
+      // a list that is never answered holds nobody up
+      if (!signal.aborted) await Promise.race([follow(signal), aborted])
     },
   }
 }
