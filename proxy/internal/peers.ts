@@ -50,7 +50,8 @@ export function createPeers({
       ...(isTls ? {} : { agent }),
       signal,
     })
-    const silence = setTimeout(() => asking.destroy(silent()), silenceMs)
+    const silence = createSilence(() => asking.destroy(silent()))
+    silence.begin()
     try {
       const response = await new Promise<IncomingMessage>((resolve, reject) => {
         asking.once('response', resolve).on('error', reject)
@@ -68,7 +69,7 @@ export function createPeers({
     } catch (error) {
       throw error instanceof UpstreamError ? error : lost('another replica cannot be reached', error)
     } finally {
-      clearTimeout(silence)
+      silence.end()
     }
   }
 
@@ -81,15 +82,10 @@ function openedFrom(response: IncomingMessage, start: number): Promise<OpenedSou
   let size: number | undefined
   let isOpened = false
   let hasEnded = false
-  let silence: NodeJS.Timeout | undefined
-
-  function listen(): void {
-    clearTimeout(silence)
-    silence = setTimeout(() => fail(silent()), silenceMs)
-  }
+  const silence = createSilence(() => fail(silent()))
 
   function fail(error: UpstreamError): void {
-    clearTimeout(silence)
+    silence.end()
     response.destroy()
     body.destroy(error)
     reject(error)
@@ -99,11 +95,11 @@ function openedFrom(response: IncomingMessage, start: number): Promise<OpenedSou
     highWaterMark: 512 * 1024,
     read() {
       if (!response.isPaused()) return
-      listen()
+      silence.begin()
       response.resume()
     },
     destroy(error, done) {
-      clearTimeout(silence)
+      silence.end()
       response.destroy()
       done(error)
     },
@@ -118,30 +114,49 @@ function openedFrom(response: IncomingMessage, start: number): Promise<OpenedSou
     }
     if (type === 'end') {
       hasEnded = true
-      clearTimeout(silence)
+      silence.end()
       body.push(null)
     }
     if (type === 'data' && !hasEnded && !body.push(bytes)) {
       // whoever holds us back hears nothing
-      clearTimeout(silence)
+      silence.end()
       response.pause()
     }
   })
   response.on('data', (chunk: Buffer) => {
-    listen()
+    silence.begin()
     try {
       read(chunk)
     } catch (error) {
       fail(lost('another replica sent nonsense', error))
     }
-    if (hasEnded || response.isPaused()) clearTimeout(silence)
+    if (hasEnded || response.isPaused()) silence.end()
   })
   response.once('error', (error) => fail(lost('another replica was cut', error)))
   response.once('close', () => {
     if (!hasEnded) fail(lost('another replica was cut'))
   })
-  listen()
+  silence.begin()
   return promise
+}
+
+/** Tells once nothing was heard for so long; what came while we were too busy to read it was heard. */
+function createSilence(onSilence: () => void): { begin(): void; end(): void } {
+  let timer: NodeJS.Timeout | undefined
+  let turn = 0
+  const end = () => {
+    turn += 1
+    clearTimeout(timer)
+  }
+  return {
+    begin() {
+      end()
+      const mine = turn
+      const tell = () => mine === turn && onSilence()
+      timer = setTimeout(() => setImmediate(() => setImmediate(tell)), silenceMs)
+    },
+    end,
+  }
 }
 
 /** An address and nothing else. */

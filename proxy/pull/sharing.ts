@@ -162,13 +162,16 @@ export function createSharing({ leases, peers, running, abandonUpload, observer 
 
     /** Until it is settled whom we follow, or that we follow nobody. */
     async function decide(seen: 'lost' | 'silent', signal: AbortSignal): Promise<void> {
+      let unknownSince: number | undefined
       for (const followed = leader; leader === followed && followed !== undefined; ) {
         const now = await leases.look(key).catch(() => 'unknown' as const)
-        const step = takeover({ leader: seen, ...sightOf(now, followed) })
+        unknownSince = now === 'unknown' ? (unknownSince ?? performance.now()) : undefined
+        const unknownMs = unknownSince === undefined ? 0 : performance.now() - unknownSince
+        const step = takeover({ leader: seen, unknownMs, ...sightOf(now, followed) })
         if (step.kind === 'wait') await pause(step.ms, undefined, { signal })
-        else if (now === 'unknown' || step.kind === 'go-alone' || leaders++ > maxLeaders)
+        else if (step.kind === 'go-alone' || leaders++ > maxLeaders)
           goAlone(now === 'unknown' ? 'unknown' : 'unreachable')
-        else await claim(followed).catch(() => goAlone('unknown'))
+        else await claim(followed).catch(() => {})
       }
     }
 

@@ -6,6 +6,8 @@ export interface Sight {
   readonly holder: 'same' | 'another' | 'nobody' | 'unknown'
   /** How long the lease holds yet, unless it is renewed. */
   readonly leftMs: number
+  /** Since when it has been `unknown`, in milliseconds. */
+  readonly unknownMs: number
 }
 
 export type Step =
@@ -23,10 +25,13 @@ export type Step =
 const renewedLeftMs = 2_100
 const missedLeftMs = 500
 const lookEachMs = 200
+/** Leases that cannot be asked may be away for a moment only. */
+const maxUnknownMs = 800
 
 /** Whether a follower takes over, follows another, waits or goes by itself. */
-export function takeover({ leader, holder, leftMs }: Sight): Step {
-  if (holder === 'unknown') return { kind: 'go-alone' }
+export function takeover({ leader, holder, leftMs, unknownMs }: Sight): Step {
+  if (holder === 'unknown')
+    return unknownMs < maxUnknownMs ? { kind: 'wait', ms: lookEachMs } : { kind: 'go-alone' }
   if (holder === 'another') return { kind: 'follow' }
   if (holder === 'nobody' || leader === 'lost') return { kind: 'take-over' }
   if (leftMs > renewedLeftMs) return { kind: 'go-alone' }

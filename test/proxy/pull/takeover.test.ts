@@ -11,15 +11,19 @@ it.each([
   ['waits for what may yet be renewed', 'silent', 'same', 2_000, { kind: 'wait', ms: 200 }],
   ['waits no longer than it need', 'silent', 'same', 600, { kind: 'wait', ms: 100 }],
   ['takes over when two renewals were missed', 'silent', 'same', 500, { kind: 'take-over' }],
-  ['goes alone where leases cannot be asked', 'lost', 'unknown', 0, { kind: 'go-alone' }],
-  ['goes alone in silence without leases too', 'silent', 'unknown', 0, { kind: 'go-alone' }],
 ] as const)('%s', (_name, leader, holder, leftMs, step) => {
-  expect(takeover({ leader, holder, leftMs })).toEqual(step)
+  expect(takeover({ leader, holder, leftMs, unknownMs: 0 })).toEqual(step)
+})
+
+it.each(['lost', 'silent'] as const)('goes alone where leases cannot be asked for long: %s', (leader) => {
+  const sight = { leader, holder: 'unknown', leftMs: 0 } as const
+  expect(takeover({ ...sight, unknownMs: 0 })).toEqual({ kind: 'wait', ms: 200 })
+  expect(takeover({ ...sight, unknownMs: 800 })).toEqual({ kind: 'go-alone' })
 })
 
 it('is never later than the lease: from any moment a silent leader is given up within it', () => {
   for (let leftMs = 2_100; ; ) {
-    const step = takeover({ leader: 'silent', holder: 'same', leftMs })
+    const step = takeover({ leader: 'silent', holder: 'same', leftMs, unknownMs: 0 })
     if (step.kind !== 'wait') return expect(leftMs).toBe(500)
     expect(step.ms).toBeGreaterThan(0)
     leftMs -= step.ms

@@ -1,0 +1,52 @@
+import { createHash } from 'node:crypto'
+import { get } from 'node:http'
+
+export interface FleetPull {
+  readonly host: string
+  readonly status: number | undefined
+  readonly digest: string
+  readonly bytes: number
+  readonly firstByteMs: number
+  readonly totalMs: number
+  /** The longest it waited for its first byte or for any byte after another. */
+  readonly longestWaitMs: number
+  /** Undefined for an answer that ended well. */
+  readonly error: string | undefined
+}
+
+/** One client that reads a blob to its end, on a connection of its own. Never rejects. */
+export function pullFrom(host: string, path: string): Promise<FleetPull> {
+  const started = performance.now()
+  const hash = createHash('sha256')
+  let bytes = 0
+  let firstByteMs = Number.POSITIVE_INFINITY
+  let last = started
+  let longestWaitMs = 0
+  let status: number | undefined
+
+  return new Promise((resolve) => {
+    const finish = (error: string | undefined) => {
+      const totalMs = performance.now() - started
+      const digest = `sha256:${hash.copy().digest('hex')}`
+      resolve({ host, status, digest, bytes, firstByteMs, totalMs, longestWaitMs, error })
+    }
+    const request = get(`http://${host}${path}`, { agent: false }, (response) => {
+      status = response.statusCode
+      response.on('data', (chunk: Buffer) => {
+        const now = performance.now()
+        if (bytes === 0) firstByteMs = now - started
+        longestWaitMs = Math.max(longestWaitMs, now - last)
+        last = now
+        bytes += chunk.length
+        hash.update(chunk)
+      })
+      response.once('end', () => finish(response.complete ? undefined : 'cut'))
+      response.once('error', (error) => finish(error.message))
+    })
+    request.once('error', (error) => finish(error.message))
+  })
+}
+
+export function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
+}

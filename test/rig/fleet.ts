@@ -1,0 +1,179 @@
+import { randomBytes } from 'node:crypto'
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { connect, createServer, type Server } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createFaultProxy, type FaultProxy } from './fault-proxy.ts'
+import { type Headwater, startHeadwater, temporaryFolder } from './headwater.ts'
+import { freePort, type RedisServer, startRedis } from './redis.ts'
+import { registryResource, upstreamResources } from './resources.ts'
+import { type S3Server, startS3 } from './s3-server.ts'
+
+/** One replica, with the ways between it and all that it shares with others. */
+export interface Replica {
+  readonly headwater: Headwater
+  /** Nothing passes any more between it and Redis, S3 and the other replicas; its clients and the upstream stay. */
+  partition(): Promise<void>
+  /** Only those who ask it are cut off: it goes on renewing. */
+  hide(): Promise<void>
+  lift(): Promise<void>
+}
+
+/** `headwater serve`, as many as it takes, over one Redis and one bucket. */
+export interface Fleet {
+  readonly redis: RedisServer
+  readonly s3: S3Server
+  readonly replicas: readonly Replica[]
+  /** Of each replica. */
+  readonly hosts: readonly string[]
+  /** A port that leads to each replica in turn. */
+  readonly balancer: string
+  /** Everything in the bucket of which the name holds this. */
+  objects(part: string): Promise<string[]>
+  /** The replica that holds a lease on this digest. */
+  leader(digest: string): Promise<Replica | undefined>
+  /** In place of one that is gone. */
+  replace(replica: Replica): Promise<Replica>
+  /** As if nothing was ever cached, in Redis and in an empty bucket; with new replicas. */
+  startAnew(): Promise<void>
+  close(): Promise<void>
+}
+
+interface Running extends Replica {
+  readonly internalUrl: string
+  close(): Promise<void>
+}
+
+export async function startFleet({ size, upstream }: { size: number; upstream: string }): Promise<Fleet> {
+  const folder = await mkdtemp(join(tmpdir(), 'headwater-fleet-'))
+  const keyFile = join(folder, 'cluster-key')
+  await writeFile(keyFile, `${randomBytes(32).toString('hex')}\n`)
+  const redis = await startRedis()
+  const s3 = await startS3()
+  let bucket = await s3.makeBucket()
+  let replicas: Running[] = []
+
+  async function startReplica(): Promise<Running> {
+    const internalPort = await freePort()
+    const ways = {
+      internal: await createFaultProxy(internalPort),
+      redis: await createFaultProxy(redis.port),
+      s3: await createFaultProxy(s3.port),
+    } satisfies Record<string, FaultProxy>
+    const internalUrl = `http://127.0.0.1:${ways.internal.port}`
+    const data = await temporaryFolder()
+    const headwater = await startHeadwater({
+      resources: [...upstreamResources('up', { url: upstream }), registryResource('hub', ['up'])],
+      data,
+      args: [
+        ...['--redis-url', `redis://127.0.0.1:${ways.redis.port}`, '--s3-bucket', bucket],
+        ...['--s3-endpoint', `http://127.0.0.1:${ways.s3.port}`, '--cluster-key-file', keyFile],
+        ...['--internal-listen', `127.0.0.1:${internalPort}`, '--internal-url', internalUrl],
+      ],
+      env: s3.credentials,
+    })
+    const all = Object.values(ways)
+    return {
+      headwater,
+      internalUrl,
+      async partition() {
+        await Promise.all(all.map((way) => way.set({ kind: 'stall' })))
+      },
+      hide: () => ways.internal.set({ kind: 'stall' }),
+      async lift() {
+        await Promise.all(all.map((way) => way.lift()))
+      },
+      async close() {
+        headwater.signal('SIGCONT')
+        await headwater.kill9().catch(() => {})
+        await headwater.close().catch(() => {})
+        for (const way of all) await way.close()
+        await rm(data, { recursive: true, force: true })
+      },
+    }
+  }
+
+  const startAll = async () => {
+    replicas = await Promise.all(Array.from({ length: size }, startReplica))
+  }
+  await startAll()
+  const balancer = await startBalancer(() => replicas.map(({ headwater }) => headwater.host))
+
+  return {
+    redis,
+    s3,
+    get replicas() {
+      return replicas
+    },
+    get hosts() {
+      return replicas.map(({ headwater }) => headwater.host)
+    },
+    balancer: balancer.host,
+
+    async objects(part) {
+      const entries = await readdir(s3.folderOf(bucket), { recursive: true, withFileTypes: true })
+      return entries
+        .filter((entry) => entry.isFile() && join(entry.parentPath, entry.name).includes(part))
+        .map((entry) => join(entry.parentPath, entry.name))
+    },
+
+    async leader(digest) {
+      const [key] = (await redis.command('KEYS', `hw1:f:${digest}*`)).match(/hw1:f:[^\r]+/) ?? []
+      const lease = key === undefined ? '' : await redis.command('HGET', key, 'l')
+      return replicas.find(({ internalUrl }) => lease.includes(`"${internalUrl}"`))
+    },
+
+    async replace(replica) {
+      const old = replicas.find((one) => one === replica)!
+      await old.close()
+      const next = await startReplica()
+      replicas = replicas.map((one) => (one === old ? next : one))
+      return next
+    },
+
+    async startAnew() {
+      for (const one of replicas) await one.close()
+      await redis.command('FLUSHALL')
+      bucket = await s3.makeBucket()
+      await startAll()
+    },
+
+    async close() {
+      for (const one of replicas) await one.close()
+      await balancer.close()
+      await s3.close()
+      await redis.close()
+      await rm(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+/** Connections to each host in turn. */
+async function startBalancer(
+  hosts: () => readonly string[],
+): Promise<{ host: string; close(): Promise<void> }> {
+  let next = 0
+  const open = new Set<{ destroy(): void }>()
+  const server: Server = createServer((client) => {
+    const all = hosts()
+    const [host, port] = all[next++ % all.length]!.split(':')
+    const replica = connect(Number(port), host)
+    for (const [one, other] of [
+      [client, replica],
+      [replica, client],
+    ] as const) {
+      open.add(one)
+      one.on('error', () => other.destroy())
+      one.once('close', () => open.delete(one))
+      one.pipe(other)
+    }
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return {
+    host: `127.0.0.1:${(server.address() as { port: number }).port}`,
+    async close() {
+      for (const one of open) one.destroy()
+      await new Promise((resolve) => server.close(resolve))
+    },
+  }
+}
