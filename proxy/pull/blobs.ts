@@ -8,7 +8,6 @@ import type { Catalog, LinkFacts } from './catalog.ts'
 import type { Commits } from './commits.ts'
 import type { Content } from './content.ts'
 import type { Fill, FillSource, Fills, OpenedSource } from './fill.ts'
-import { nameOf } from './health.ts'
 import { leaseMs, leaseUntil, tell } from './manifests.ts'
 import type { BlobAnswer, BlobBody, BlobRequest } from './pull.ts'
 import { type FoundAnswer, isNo, type No, type Questions } from './questions.ts'
@@ -252,19 +251,12 @@ export function createBlobs(parts: BlobParts): { blob(request: BlobRequest): Pro
 
   async function start(place: Eligible, digest: Digest, first: OpenedSource, share: Share): Promise<Fill> {
     const { upstream, repository } = place
-    const mention = await catalog.mention(upstream.id, repository, digest)
-    const said = first.size
-    if (mention && said !== undefined && mention.size !== said) {
-      first.body.destroy()
-      throw new UpstreamError(
-        'invalid-response',
-        `${nameOf(upstream)}: a blob has ${said} bytes instead of ${mention.size}`,
-      )
-    }
+    // the source's word goes before a descriptor's: of two manifests that list it one may be wrong, and the digest decides
+    const size = first.size ?? (await catalog.mention(upstream.id, repository, digest))?.size
     const fill: Fill = fills.start({
       origin: upstream.origin,
       digest,
-      size: said ?? mention?.size,
+      size,
       first,
       source: share.sourceOf(sources(place, digest), (start) => storedSource(place, digest, start)),
       other: share.other,

@@ -8,14 +8,24 @@ export interface Commits {
   settled(): Promise<void>
 }
 
+/** A disk this far behind is told of, and what comes meanwhile is served from memory alone. */
+const longestQueue = 1_000
+
 export function createCommits(observer: Observer): Commits {
   const last = new Map<string, Promise<void>>()
+  let queued = 0
   return {
     add(operation, place, work) {
+      if (queued >= longestQueue) {
+        observer.storeFailure(operation, new Error('too much waits to be written'))
+        return
+      }
+      queued++
       const commit = (last.get(place) ?? Promise.resolve())
         .then(work)
         .catch((error: unknown) => observer.storeFailure(operation, error))
         .finally(() => {
+          queued--
           if (last.get(place) === commit) last.delete(place)
         })
       last.set(place, commit)

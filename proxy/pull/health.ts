@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache'
 import type { Observer } from '../observer.ts'
 import type { UpstreamRoute } from '../routes.ts'
 import { UpstreamError } from '../upstream/errors.ts'
@@ -17,6 +18,8 @@ export interface Health {
 
 const longestRetryAfterSeconds = 60
 const failuresThatOpen = 5
+/** Routes come and go: what is known of the ones asked longest ago is forgotten. */
+const maxUpstreams = 10_000
 
 interface State {
   failures: number
@@ -28,7 +31,7 @@ interface State {
 
 /** `now` is a monotonic clock in milliseconds. */
 export function createHealth({ now, observer }: { now: () => number; observer: Observer }): Health {
-  const states = new Map<string, State>()
+  const states = new LRUCache<string, State>({ max: maxUpstreams })
   const backoff = createBackoff(now)
 
   function stateOf(upstream: UpstreamRoute): State {

@@ -91,7 +91,12 @@ export async function createPullRig(
   let parts = await open()
 
   async function open(indexName = 'index.db') {
-    const client = createUpstreamClient({ observer, now: Date.now, version: 'test', addressPolicy: { deny: [], allow: [] } })
+    const client = createUpstreamClient({
+      observer,
+      now: Date.now,
+      version: 'test',
+      addressPolicy: { deny: [], allow: [] },
+    })
     const index = await createSqliteIndexStore({ file: join(folder, indexName) })
     const pull = createPull({
       client,
