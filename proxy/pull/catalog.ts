@@ -10,6 +10,7 @@ import {
 } from '../store/documents.ts'
 import type { IndexStore, LinkEntry, LinkKey, Mention, TagEntry, TagKey, Walk } from '../store/index-store.ts'
 import { linkDocumentKey, tagDocumentKey } from '../store/keys.ts'
+import { createRemembered, type Epoch } from './remembered.ts'
 
 /** What is known of cached references: memory, then the index, then the documents, which are the truth. */
 export interface Catalog {
@@ -46,11 +47,11 @@ export interface Catalog {
 /** What a pull needs of a link: an index may list thousands of children, and memory holds none of them. */
 export type LinkFacts = Pick<LinkEntry, 'mediaType' | 'size'>
 
-/** One state of a tag. `live` is true until another replaces it, or memory lets go of it. */
+/** One state of a tag. `live` is true until another replaces it, may have elsewhere, or memory lets go of it. */
 export interface TagRecord {
   readonly key: TagKey
   readonly entry: TagEntry
-  live: boolean
+  readonly live: boolean
 }
 
 export interface PendingTag {
@@ -66,6 +67,8 @@ const maxTags = 20_000
 const maxLinks = 30_000
 const maxMentions = 20_000
 const maxPending = 10_000
+/** So many times another replica may write a tag while we do. */
+const maxConflicts = 10
 
 export function createCatalog({
   documents,
@@ -76,13 +79,9 @@ export function createCatalog({
   index: IndexStore
   observer: Observer
 }): Catalog {
-  const tags = new LRUCache<string, TagRecord>({
-    max: maxTags,
-    dispose: (record) => {
-      record.live = false
-    },
-  })
-  const links = new LRUCache<string, LinkFacts>({ max: maxLinks })
+  const { changes } = index
+  const tags = createRemembered<TagRecord>({ max: maxTags, changes })
+  const links = createRemembered<LinkFacts>({ max: maxLinks, changes })
   /** Of links that may not be in the index yet. */
   const mentions = new LRUCache<string, Mention>({ max: maxMentions })
   const pendings = new LRUCache<string, { key: TagKey; pending: PendingTag }>({
@@ -111,10 +110,37 @@ export function createCatalog({
     await ask(operation, statement)
   }
 
-  function setTag(key: TagKey, entry: TagEntry): TagRecord {
-    const record = { key, entry, live: true }
-    tags.set(tagDocumentKey(key), record)
+  changes?.listen((name) => {
+    tags.outdate(name)
+    links.outdate(name)
+    pendings.delete(name)
+  })
+
+  function setTag(key: TagKey, entry: TagEntry, ...epoch: [Epoch] | []): TagRecord {
+    const name = tagDocumentKey(key)
+    const record: TagRecord = {
+      key,
+      entry,
+      get live() {
+        return tags.peek(name) === record && tags.isGood(record)
+      },
+    }
+    tags.set(name, record, ...epoch)
     return record
+  }
+
+  /** Gives what is stored then: another replica may have written the tag later, or walks to it. */
+  async function putNewest(name: string, entry: TagEntry): Promise<TagEntry> {
+    for (let attempt = 0; attempt < maxConflicts; attempt++) {
+      const stored = await documents.get(name)
+      const known = stored && parseTagDocument(stored.body)
+      const newest = known ? newerOf(entry, known) : entry
+      if (known && newest.writtenAt === known.writtenAt && newest.walks.length === known.walks.length)
+        return newest
+      const condition = stored ? { ifMatch: stored.etag } : ({ ifAbsent: true } as const)
+      if (await documents.put(name, formatTagDocument(newest), condition)) return newest
+    }
+    throw new Error('others have written the tag all the time')
   }
 
   async function readTag(key: TagKey): Promise<TagEntry | undefined> {
@@ -138,21 +164,24 @@ export function createCatalog({
   return {
     async tag(key) {
       const name = tagDocumentKey(key)
-      const held = tags.get(name)
-      if (held) return held
-      const entry = await readTag(key)
+      const good = tags.good(name)
+      if (good) return good
+      const { value: entry, epoch } = await tags.reading(name, () => readTag(key))
+      const held = tags.peek(name)
+      if (held && (tags.isGood(held) || (!entry && epoch === undefined))) return held
       if (!entry) return undefined
-      return tags.get(name) ?? setTag(key, entry)
+      return setTag(key, held ? newerOf(held.entry, entry) : entry, epoch)
     },
 
     async link(key) {
       const name = linkDocumentKey(key)
-      const held = links.get(name)
-      if (held) return held
-      const entry = await readLink(key)
-      if (!entry) return undefined
+      const good = links.good(name)
+      if (good) return good
+      const { value: entry, epoch } = await links.reading(name, () => readLink(key))
+      const meanwhile = links.good(name)
+      if (meanwhile || !entry) return meanwhile
       const facts = factsOf(entry)
-      links.set(name, facts)
+      links.set(name, facts, epoch)
       return facts
     },
 
@@ -169,8 +198,14 @@ export function createCatalog({
       const name = tagDocumentKey(key)
       const entry = tags.peek(name)?.entry
       if (!entry) return
-      await documents.put(name, formatTagDocument(entry))
-      await tell('index.putTag', index.putTag(key, entry))
+      if (!changes) {
+        await documents.put(name, formatTagDocument(entry))
+        return tell('index.putTag', index.putTag(key, entry))
+      }
+      const newest = await putNewest(name, entry)
+      if (newest !== entry) tags.outdate(name)
+      await tell('index.putTag', index.putTag(key, newest))
+      changes.announce(name)
     },
 
     async touchTag(record, checkedAt) {
@@ -211,6 +246,21 @@ export function createCatalog({
       ...(pendingOn.get(placeOf(upstreamId, repository, digest))?.values() ?? []),
     ],
   }
+}
+
+/** What we know of a tag, `ours`, and what is stored of it; the later writing counts, and of one writing all that is known. */
+function newerOf(ours: TagEntry, stored: TagEntry): TagEntry {
+  if (ours.writtenAt !== stored.writtenAt) return ours.writtenAt > stored.writtenAt ? ours : stored
+  if (ours.digest !== stored.digest) return stored
+  const walks = [...stored.walks, ...ours.walks.filter((walk) => !isAmong(stored.walks, walk))]
+  const checkedAt = Math.max(ours.checkedAt, stored.checkedAt)
+  return walks.length === ours.walks.length && checkedAt === ours.checkedAt
+    ? ours
+    : { ...stored, walks, checkedAt }
+}
+
+function isAmong(walks: readonly Walk[], { registry, ns }: Walk): boolean {
+  return walks.some((walk) => walk.registry === registry && walk.ns === ns)
 }
 
 function placeOf(upstreamId: string, repository: string, digest: Digest): string {

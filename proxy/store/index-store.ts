@@ -34,7 +34,20 @@ export interface IndexStore {
   /** Ids of every upstream with an entry. */
   listUpstreams(): AsyncIterable<string>
 
+  /** News of what other replicas write; undefined where nobody else does. */
+  readonly changes?: Changes
+
   close(): Promise<void>
+}
+
+/** What memory holds is good as long as it would have been heard that it is not. */
+export interface Changes {
+  /** Another number after each gap in the news; undefined as long as a gap lasts. */
+  epoch(): number | undefined
+  /** Tells the others that what is kept under this key of a document is another now. Waits for nothing. */
+  announce(key: string): void
+  /** For one listener, which is told each key that another replica has announced. */
+  listen(onChange: (key: string) => void): void
 }
 
 export interface Listed<Key, Entry> {

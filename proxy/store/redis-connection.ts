@@ -10,6 +10,11 @@ export interface RedisConnection {
   close(): void
 }
 
+/** A connection that only listens. */
+export interface RedisSubscription {
+  close(): void
+}
+
 /** Redis answered with an error; `code` is its first word, such as `WRONGTYPE` or `OOM`. */
 export class RedisReplyError extends Error {
   override readonly name = 'RedisReplyError'
@@ -58,6 +63,39 @@ export function connectToRedis(address: RedisAddress, random: () => number = Mat
   }
 }
 
+/**
+ * Listens to channels for as long as it is not closed, through however many connections. `onLost` is called whenever
+ * messages may be missed from now on, `onReady` when they come again; `restart` begins a new connection where the one there is has fallen silent.
+ */
+export function subscribeToRedis(
+  address: RedisAddress,
+  {
+    channels,
+    onMessage,
+    onLost,
+    onReady,
+    random = Math.random,
+  }: {
+    readonly channels: readonly string[]
+    readonly onMessage: (channel: string, message: string) => void
+    readonly onLost: () => void
+    readonly onReady: () => void
+    readonly random?: () => number
+  },
+): RedisSubscription & { restart(): void } {
+  const redis = address.kind === 'cluster' ? connectToCluster(address, random) : connectToOne(address, random)
+  redis.on('error', () => {})
+  redis.on('close', onLost)
+  redis.on('message', onMessage)
+  redis.on('ready', () => {
+    redis.subscribe(...channels).then(onReady, () => redis.disconnect(true))
+  })
+  return {
+    restart: () => redis.disconnect(true),
+    close: () => redis.disconnect(),
+  }
+}
+
 function connectToOne(address: RedisAddress, random: () => number): Redis {
   const { kind, nodes, master } = address
   const options = optionsOf(address, random)
@@ -100,6 +138,7 @@ function optionsOf({ username, password, tls, database }: RedisAddress, random: 
     socketTimeout: silenceMs,
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
+    autoResubscribe: false,
     maxRetriesPerRequest: 0,
     retryStrategy: (times: number) => backoffMs(times, random),
     // after a failover the old address may lead to what is a replica now

@@ -11,7 +11,13 @@ import { lockFolder } from './folder-lock.ts'
 import type { IndexStore } from './index-store.ts'
 import type { Leases } from './leases.ts'
 import type { RedisAddress } from './redis-address.ts'
-import { connectToRedis, type RedisConnection, RedisReplyError } from './redis-connection.ts'
+import { createRedisChanges } from './redis-changes.ts'
+import {
+  connectToRedis,
+  type RedisConnection,
+  RedisReplyError,
+  subscribeToRedis,
+} from './redis-connection.ts'
 import { createRedisIndexStore } from './redis-index-store.ts'
 import { createRedisLeases } from './redis-leases.ts'
 import { createS3BlobStore } from './s3-blob-store.ts'
@@ -79,9 +85,14 @@ export async function openSharedStores({
   const guarded: Pick<RedisConnection, 'send'> = {
     send: (command, ...args) => breaker.run(() => connection.send(command, ...args), redisMs),
   }
+  const changes = createRedisChanges({
+    redis: guarded,
+    subscribe: (options) => subscribeToRedis(redis, options),
+  })
   const index = createSoftIndex(createRedisIndexStore({ redis: guarded }))
 
   function release(): void {
+    changes.close()
     breaker.close()
     connection.close()
     bucket.close()
@@ -98,7 +109,7 @@ export async function openSharedStores({
     return {
       blobs,
       documents: softDocuments(createS3DocumentStore({ bucket })),
-      index,
+      index: { ...index, changes },
       leases: createRedisLeases({ redis: guarded }),
       degraded: () => (['redis', 's3'] as const).filter((name) => !away[name].available),
       async close() {

@@ -1,0 +1,72 @@
+import { expect, it } from 'vitest'
+import { createRemembered } from '../../../proxy/pull/remembered.ts'
+
+interface Value {
+  readonly is: string
+}
+
+function rig() {
+  let epoch: number | undefined = 1
+  const changes = { epoch: () => epoch, announce: () => {}, listen: () => {} }
+  const remembered = createRemembered<Value>({ max: 10, changes })
+  const setEpoch = (next: number | undefined) => {
+    epoch = next
+  }
+  return { remembered, setEpoch }
+}
+
+it('is good for ever where nobody else writes', () => {
+  const remembered = createRemembered<Value>({ max: 10, changes: undefined })
+  remembered.set('a', { is: 'x' })
+  expect(remembered.good('a')).toEqual({ is: 'x' })
+})
+
+it('is not good during a gap in the news, nor after it', () => {
+  const { remembered, setEpoch } = rig()
+  remembered.set('a', { is: 'x' })
+  expect(remembered.good('a')).toEqual({ is: 'x' })
+  for (const epoch of [undefined, 2]) {
+    setEpoch(epoch)
+    expect([remembered.good('a'), remembered.peek('a')]).toEqual([undefined, { is: 'x' }])
+  }
+})
+
+it('is not good when it was learned during a gap', () => {
+  const { remembered, setEpoch } = rig()
+  setEpoch(undefined)
+  remembered.set('a', { is: 'x' })
+  setEpoch(1)
+  expect(remembered.good('a')).toBeUndefined()
+})
+
+it('is not good once the news are that it is another', () => {
+  const { remembered } = rig()
+  remembered.set('a', { is: 'x' })
+  remembered.set('b', { is: 'y' })
+  remembered.outdate('a')
+  remembered.outdate('unknown')
+  expect([remembered.good('a'), remembered.good('b')]).toEqual([undefined, { is: 'y' }])
+})
+
+it('is not good when the news came while it was read', async () => {
+  const { remembered } = rig()
+  const { value, epoch } = await remembered.reading('a', async () => {
+    remembered.outdate('a')
+    return { is: 'old' }
+  })
+  remembered.set('a', value, epoch)
+  expect([remembered.good('a'), remembered.peek('a')]).toEqual([undefined, { is: 'old' }])
+})
+
+it('is not good when a gap began or ended while it was read', async () => {
+  const { remembered, setEpoch } = rig()
+  const { value, epoch } = await remembered.reading('a', async () => {
+    setEpoch(2)
+    return { is: 'old' }
+  })
+  remembered.set('a', value, epoch)
+  expect(remembered.good('a')).toBeUndefined()
+  const again = await remembered.reading('a', async () => ({ is: 'new' }))
+  remembered.set('a', again.value, again.epoch)
+  expect(remembered.good('a')).toEqual({ is: 'new' })
+})
