@@ -58,6 +58,7 @@ export interface WorldOptions {
   readonly grants: Grants
   onFailure?(source: string, error: unknown): void
   onRecovery?(source: string): void
+  readonly sleep?: (ms: number, signal: AbortSignal) => Promise<void>
 }
 
 export function createWorld({
@@ -65,7 +66,7 @@ export function createWorld({
   routesNamespace,
   watchNamespaces,
   grants,
-  ...notify
+  ...reading
 }: WorldOptions): World {
   const scopes = watchNamespaces.length === 0 ? [undefined] : [...new Set(watchNamespaces)]
   const inScopes = (of: (namespace: string | undefined) => ScopedSource['source'][]): ScopedSource[] =>
@@ -75,13 +76,13 @@ export function createWorld({
     sources: inScopes((namespace) => [customSource(client, plurals.Upstream, { namespace })]),
     transform: (raw) => observeCustom(Upstream, raw),
     indexers: { secret: secretsOf, configMap: configMapsOf },
-    ...notify,
+    ...reading,
   })
   const registries = createKindCache({
     sources: inScopes((namespace) => [customSource(client, plurals.VirtualRegistry, { namespace })]),
     transform: (raw) => observeCustom(VirtualRegistry, raw),
     indexers: { upstream: upstreamsOf, claim: (seen) => groundsOf(wantedClaim(seen, grants)) },
-    ...notify,
+    ...reading,
   })
   const secrets = createKindCache({
     sources: inScopes((namespace) =>
@@ -89,13 +90,13 @@ export function createWorld({
     ),
     transform: observeSecret,
     pageSize: 100,
-    ...notify,
+    ...reading,
   })
   const configMaps = createKindCache({
     sources: inScopes((namespace) => [configMapSource(client, { namespace })]),
     transform: observeConfigMap,
     pageSize: 50,
-    ...notify,
+    ...reading,
   })
   const documents = createKindCache({
     sources: [
@@ -106,7 +107,7 @@ export function createWorld({
     ],
     transform: observeDocument,
     indexers: { claim: (seen) => groundsOf(heldClaim(seen)) },
-    ...notify,
+    ...reading,
   })
   const caches = [upstreams, registries, secrets, configMaps, documents]
   const documentKey = (owner: Owner) => `${routesNamespace}/${documentName(owner)}`

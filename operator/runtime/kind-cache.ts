@@ -28,6 +28,8 @@ export interface KindCacheOptions<T extends Stored> {
   readonly pageSize?: number
   onFailure?(source: string, error: unknown): void
   onRecovery?(source: string): void
+  /** How a reflector waits after a failure. */
+  readonly sleep?: (ms: number, signal: AbortSignal) => Promise<void>
 }
 
 export function createKindCache<T extends Stored>({
@@ -37,6 +39,7 @@ export function createKindCache<T extends Stored>({
   pageSize = 500,
   onFailure = () => {},
   onRecovery = () => {},
+  sleep,
 }: KindCacheOptions<T>): KindCache<T> {
   const parts = sources.map(({ namespace, source }) => ({
     namespace,
@@ -48,6 +51,7 @@ export function createKindCache<T extends Stored>({
       pageSize,
       onFailure: (error) => onFailure(source.name, error),
       onRecovery: () => onRecovery(source.name),
+      ...(sleep && { sleep }),
     }),
   }))
   const stores = parts.map(({ reflector }) => reflector.store)

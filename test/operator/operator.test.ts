@@ -1,0 +1,230 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import {
+  createFakeCluster,
+  type FakeCluster,
+  resource,
+  routesNamespace,
+  startFakeOperator,
+} from './fake-cluster.ts'
+
+const url = 'https://registry.example.com'
+const login = {
+  ...{ apiVersion: 'v1', kind: 'Secret', type: 'kubernetes.io/basic-auth' },
+  metadata: { name: 'login', annotations: { 'headwater.dev/registry-host': 'registry.example.com' } },
+  data: { username: btoa('me'), password: btoa('canary-word') },
+}
+const upstream = (name: string, spec = {}) => resource('Upstream', name, { url, ...spec })
+const registry = (name: string, upstreams: string[], spec = {}) =>
+  resource('VirtualRegistry', name, {
+    upstreams: upstreams.map((each) => ({ upstreamRef: { name: each } })),
+    ...spec,
+  })
+const ready = (fake: FakeCluster, plural: string, name: string) =>
+  fake.get(plural, name)?.status.conditions?.find(({ type }: { type: string }) => type === 'Ready')
+
+function someResources(fake: FakeCluster): void {
+  fake.apply('secrets', login)
+  fake.apply('upstreams', upstream('hub', { credentialsSecretRef: { name: 'login' } }))
+  fake.apply('upstreams', upstream('quay', { url: 'https://quay.example.com' }))
+  fake.apply('upstreams', upstream('broken', { credentialsSecretRef: { name: 'gone' } }))
+  fake.apply('virtualregistries', registry('all', ['hub', 'quay', 'broken']))
+  fake.apply('virtualregistries', registry('below', ['quay'], { path: 'default/all/below' }))
+  fake.apply('virtualregistries', registry('elsewhere', ['missing'], { path: 'elsewhere' }))
+}
+
+/** Runs an operator until it has nothing more to do. */
+async function settle(fake: FakeCluster, meanwhile?: () => Promise<void> | void): Promise<void> {
+  const operator = startFakeOperator(fake)
+  await operator.untilIdle()
+  await meanwhile?.()
+  await operator.untilIdle()
+  await operator.stop()
+  expect(operator.errors).toEqual([])
+}
+
+describe('the operator', () => {
+  it('writes each document and each status once, and nothing when there is nothing new', async () => {
+    const fake = createFakeCluster()
+    someResources(fake)
+    await settle(fake)
+    const statuses = fake.writes.filter((write) => write.startsWith('status'))
+    expect([statuses.length, fake.writes.length - statuses.length]).toEqual([6, 4])
+    expect(fake.documents()).toHaveLength(4)
+    expect(ready(fake, 'upstreams', 'hub')).toMatchObject({ status: 'True' })
+    expect(ready(fake, 'virtualregistries', 'all')).toMatchObject({
+      status: 'False',
+      reason: 'UpstreamNotReady',
+    })
+    expect(ready(fake, 'virtualregistries', 'below')).toMatchObject({ reason: 'PathConflict' })
+    expect(ready(fake, 'virtualregistries', 'elsewhere')).toMatchObject({ reason: 'PathNotPermitted' })
+
+    const before = fake.writes.length
+    await settle(fake)
+    expect(fake.writes).toHaveLength(before)
+  })
+
+  it('touches the registries of an upstream alone when it changes', async () => {
+    const fake = createFakeCluster()
+    someResources(fake)
+    await settle(fake, async () => {
+      fake.writes.length = 0
+      fake.apply('upstreams', upstream('quay', { url: 'https://quay.example.com', mode: 'CacheOnly' }))
+    })
+    expect(fake.writes.filter((write) => !/quay|^apply upstream-/.test(write))).toEqual([])
+  })
+
+  it('deletes no document of a kind whose definition is gone, nor before everything was read', async () => {
+    const fake = createFakeCluster()
+    someResources(fake)
+    await settle(fake)
+    const before = fake.documents().length
+    await settle(fake, () => {
+      fake.fault.unserved.add('upstreams')
+      for (const name of ['hub', 'quay', 'broken']) fake.remove('upstreams', name)
+    })
+    expect(fake.documents()).toHaveLength(before)
+
+    const operator = startFakeOperator(fake)
+    await operator.untilIdle()
+    fake.remove('virtualregistries', 'all')
+    await operator.untilIdle()
+    await operator.stop()
+    expect(fake.documents()).toHaveLength(before) // it waits for the definition: nothing was done at all
+
+    fake.fault.unserved.clear()
+    await settle(fake)
+    expect(fake.documents().map(({ route }) => route.name)).toEqual(['below'])
+  })
+
+  it('sweeps what lies in the routes namespace without an owner', async () => {
+    const fake = createFakeCluster()
+    const metadata = { name: 'stray', namespace: routesNamespace, annotations: {} }
+    const document = btoa(JSON.stringify({ features: [], revision: 'x', route: {} }))
+    fake.apply('secrets', { type: 'headwater.dev/route', metadata, data: { document } })
+    fake.apply('secrets', { type: 'Opaque', metadata: { ...metadata, name: 'not-ours' }, data: { document } })
+    await settle(fake)
+    expect([
+      fake.get('secrets', 'stray', routesNamespace),
+      fake.get('secrets', 'not-ours', routesNamespace),
+    ]).toEqual([undefined, expect.anything()])
+  })
+
+  it.each([false, true])(
+    'converges after a kill at any write, whether it was done or not (%s)',
+    async (isAfter) => {
+      const story = async (fake: FakeCluster, run: (fake: FakeCluster) => Promise<void>) => {
+        someResources(fake)
+        await run(fake)
+        fake.remove('virtualregistries', 'all')
+        fake.remove('upstreams', 'quay')
+        fake.apply('secrets', { ...login, data: { ...login.data, password: btoa('another') } })
+        fake.apply('virtualregistries', registry('elsewhere', ['hub'], { path: 'shared/x' }))
+        await run(fake)
+      }
+      const undisturbed = createFakeCluster()
+      await story(undisturbed, settle)
+      const wanted = undisturbed.picture()
+
+      let kills = 0
+      for (let at = 1; ; at++) {
+        let isKilled = false
+        const fake = createFakeCluster()
+        Object.assign(fake.fault, { killAt: at, isAfter })
+        await story(fake, async () => {
+          const operator = startFakeOperator(fake)
+          if (await operator.untilIdle()) {
+            isKilled = true
+            await operator.stop()
+            fake.fault.killAt = Number.POSITIVE_INFINITY
+            await settle(fake)
+          } else await operator.stop()
+        })
+        expect(fake.picture(), `killed at write ${at}`).toEqual(wanted)
+        if (!isKilled) break
+        kills += 1
+      }
+      expect(kills).toBeGreaterThan(12)
+    },
+  )
+
+  it('comes to the same whatever happened in between, with events lost, repeated and out of sight', async () => {
+    const names = ['a', 'b', 'c']
+    const step = fc.oneof(
+      fc.record({
+        do: fc.constant('upstream' as const),
+        name: fc.constantFrom(...names),
+        secret: fc.boolean(),
+      }),
+      fc.record({
+        do: fc.constant('registry' as const),
+        name: fc.constantFrom(...names),
+        path: fc.constantFrom(undefined, 'default', 'default/a/x', 'elsewhere', 'shared/a'),
+        upstreams: fc.subarray(names, { minLength: 1 }),
+      }),
+      fc.record({
+        do: fc.constant('remove' as const),
+        name: fc.constantFrom(...names),
+        isRegistry: fc.boolean(),
+      }),
+      fc.record({ do: fc.constant('secret' as const), isThere: fc.boolean() }),
+      fc.record({ do: fc.constant('break' as const) }),
+      fc.record({ do: fc.constant('wait' as const) }),
+    )
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(step, { maxLength: 25 }),
+        fc.infiniteStream(fc.nat({ max: 2 })),
+        async (steps, repeats) => {
+          const fake = createFakeCluster()
+          fake.fault.repeat = () => repeats.next().value ?? 1
+          const operator = startFakeOperator(fake)
+          for (const one of steps) {
+            if (one.do === 'upstream') {
+              fake.apply(
+                'upstreams',
+                upstream(one.name, one.secret ? { credentialsSecretRef: { name: 'login' } } : {}),
+              )
+            } else if (one.do === 'registry') {
+              const { name, path, upstreams } = one
+              fake.apply('virtualregistries', registry(name, upstreams, path === undefined ? {} : { path }))
+            } else if (one.do === 'remove')
+              fake.remove(one.isRegistry ? 'virtualregistries' : 'upstreams', one.name)
+            else if (one.do === 'secret')
+              one.isThere ? fake.apply('secrets', login) : fake.remove('secrets', 'login')
+            else if (one.do === 'break') fake.breakWatches()
+            else await new Promise((resolve) => setTimeout(resolve, 2))
+          }
+          fake.fault.repeat = () => 1
+          fake.breakWatches() // the end of what was lost
+          await operator.untilIdle()
+          await operator.stop()
+
+          const after = fake.picture()
+          const writes = fake.writes.length
+          await settle(fake)
+          expect([fake.writes.length, fake.picture()]).toEqual([writes, after])
+          expectSound(fake)
+        },
+      ),
+      { numRuns: 60 },
+    )
+  })
+})
+
+/** What holds of any world that is at rest. */
+function expectSound(fake: FakeCluster): void {
+  const documents = fake.documents()
+  for (const { route } of documents) {
+    const plural = route.kind === 'Upstream' ? 'upstreams' : 'virtualregistries'
+    expect(fake.get(plural, route.name)).toBeDefined()
+  }
+  const paths = documents.flatMap(({ route }) => (route.kind === 'VirtualRegistry' ? [route.path] : []))
+  for (const path of paths) {
+    expect(paths.filter((other) => other === path || other.startsWith(`${path}/`))).toEqual([path])
+  }
+  const { picture } = fake
+  expect(JSON.stringify((picture() as { status?: unknown }[]).map(({ status }) => status))).not.toContain(
+    'canary',
+  )
+}
