@@ -210,7 +210,7 @@ export function createBlobs(parts: BlobParts): { blob(request: BlobRequest): Pro
 
   async function transfer(share: Share, place: Eligible, digest: Digest, ms: number): Promise<Held | No> {
     const answer = await questions.getBlob(place, digest, ms)
-    return isNo(answer) ? answer : { fill: await start(place, digest, openedOf(answer), share) }
+    return isNo(answer) ? answer : { fill: await start(place, digest, share.reads(openedOf(answer)), share) }
   }
 
   /** What this repository's yes gives it the right to; undefined when it ended badly or was evicted meanwhile. */
@@ -258,7 +258,10 @@ export function createBlobs(parts: BlobParts): { blob(request: BlobRequest): Pro
       digest,
       size,
       first,
-      source: share.sourceOf(sources(place, digest), (start) => storedSource(place, digest, start)),
+      source: share.sourceOf(sources(place, digest), {
+        has: async () => (await possessed(place, digest)) !== undefined,
+        open: (start) => storedSource(place, digest, start),
+      }),
       other: share.other,
       afterCommit: async (size) => {
         for (const key of proven.get(fill)?.values() ?? []) {
@@ -308,7 +311,8 @@ function streamOf(body: BlobBody, start: number): Readable {
 }
 
 export function openedOf({ status, headers, body }: FoundAnswer, start = 0): OpenedSource {
-  return { body, start: status === 206 ? start : 0, size: headers.size, endsByClose: headers.endsByClose }
+  const { size, endsByClose } = headers
+  return { body, start: status === 206 ? start : 0, size, endsByClose, givesChunks: true }
 }
 
 function headOf(digest: Digest, size: number | undefined): BlobAnswer {

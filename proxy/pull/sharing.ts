@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import type { Readable } from 'node:stream'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Observer } from '../observer.ts'
 import type { Digest } from '../oci/digest.ts'
@@ -24,11 +25,19 @@ export interface Share {
   /** The blob at the replica that brings it; undefined when it is on us now to ask the upstream. */
   follow(start: number, signal: AbortSignal): Promise<OpenedSource | undefined>
   /** First whom we follow; then what `stored` gives, if another ended it meanwhile; then the upstream. */
-  sourceOf(upstream: FillSource, stored: (start: number) => Promise<OpenedSource | undefined>): FillSource
+  sourceOf(upstream: FillSource, stored: StoredBlob): FillSource
+  /** The upstream's body is being read: it is cut, to be taken up elsewhere, once another brings the blob. */
+  reads(opened: OpenedSource): OpenedSource
   readonly other: OtherBringer | undefined
   /** The fill has started: others may read it until it has ended, and so does the share then. */
   began(fill: Fill): void
   end(): void
+}
+
+/** The blob as another replica may have put it into the store meanwhile. */
+export interface StoredBlob {
+  has(): Promise<boolean>
+  open(start: number): Promise<OpenedSource | undefined>
 }
 
 export interface Peers {
@@ -65,6 +74,7 @@ const alone: Share = {
   follows: false,
   follow: async () => undefined,
   sourceOf: (upstream) => upstream,
+  reads: (opened) => opened,
   other: undefined,
   began() {},
   end() {},
@@ -75,44 +85,55 @@ export const unshared: Sharing = { claim: async () => alone, brought: async () =
 
 /** A lease that we hold, renewed until nobody needs it. */
 interface Hold {
+  readonly key: string
   lease: Lease
-  users: number
+  /** Told when it was another's meanwhile: `anothers` if it still is. */
+  readonly users: Set<OnLost>
   readonly started: PromiseWithResolvers<Fill | undefined>
   readonly timer: NodeJS.Timeout
 }
 
+type OnLost = (now: 'anothers' | 'again') => void
+
 export function createSharing({ leases, peers, running, abandonUpload, observer }: SharingParts): Sharing {
   const holds = new Map<string, Hold>()
 
-  function hold(key: string, lease: Lease): Hold {
-    const timer = setInterval(() => void renew(key, held), renewEachMs)
+  function hold(key: string, lease: Lease, user: OnLost): Hold {
+    const timer = setInterval(() => void renew(held), renewEachMs)
     timer.unref()
-    const held: Hold = { lease, users: 1, started: Promise.withResolvers(), timer }
+    const held: Hold = { key, lease, users: new Set([user]), started: Promise.withResolvers(), timer }
     holds.set(key, held)
     return held
   }
 
-  async function renew(key: string, held: Hold): Promise<void> {
+  async function renew(held: Hold): Promise<void> {
     // where it cannot be renewed it may be taken from us, which costs a transfer and nothing else
-    const isOurs = await leases.renew(key, held.lease).catch(() => true)
-    if (!isOurs) clearInterval(held.timer)
+    const now = await leases.renew(held.key, held.lease).catch(() => 'ours' as const)
+    if (now === 'ours' || held.users.size === 0) return
+    if (now === 'anothers') forget(held)
+    for (const onLost of held.users) onLost(now)
   }
 
-  function letGo(key: string, held: Hold): void {
-    held.users -= 1
-    if (held.users > 0) return
+  function forget(held: Hold): void {
     clearInterval(held.timer)
     held.started.resolve(undefined)
-    if (holds.get(key) === held) holds.delete(key)
-    leases.release(key, held.lease.token).catch(() => {})
+    if (holds.get(held.key) === held) holds.delete(held.key)
+  }
+
+  function letGo(held: Hold, user: OnLost): void {
+    held.users.delete(user)
+    if (held.users.size > 0) return
+    forget(held)
+    leases.release(held.key, held.lease.token).catch(() => {})
   }
 
   function createShare(
     origin: string,
     digest: Digest,
-    key: string,
+    bringerKey: string,
     url: string,
   ): Share & { begin(): Promise<void> } {
+    let key = bringerKey
     let held: Hold | undefined
     let leader: Lease | undefined
     let trouble: 'lost' | 'silent' | undefined
@@ -120,30 +141,59 @@ export function createSharing({ leases, peers, running, abandonUpload, observer 
     let leaders = 0
     /** Another brings it whom we cannot reach. */
     let isApart = false
-
-    function goAlone(because: 'unreachable' | 'unknown'): void {
-      leader = undefined
-      isApart = because === 'unreachable'
-    }
+    let isMaybeStored = false
+    let storedBlob: StoredBlob | undefined
+    let reading: Readable | undefined
 
     function end(): void {
       if (ended) return
       ended = true
-      if (held) letGo(key, held)
+      if (held) letGo(held, onLost)
     }
 
     function take(lease: Lease): void {
       leader = undefined
-      held = hold(key, lease)
-      if (ended) letGo(key, held)
+      held = hold(key, lease, onLost)
+      if (ended) letGo(held, onLost)
       const fill = running(origin, digest)
       if (fill) held.started.resolve(fill)
+    }
+
+    /** We were not heard of for so long that another may bring it, or have brought it: it is not read twice for that. */
+    function onLost(now: 'anothers' | 'again'): void {
+      handOver(now).catch(() => {})
+    }
+
+    async function handOver(now: 'anothers' | 'again'): Promise<void> {
+      const other = now === 'anothers' ? await leases.look(key) : undefined
+      if (other) {
+        held = undefined
+        leader = other.lease
+      } else {
+        isMaybeStored = (await storedBlob?.has()) ?? false
+        if (!isMaybeStored) return
+      }
+      reading?.destroy(new UpstreamError('unavailable', 'another replica brings the same'))
+    }
+
+    function reads(opened: OpenedSource): OpenedSource {
+      reading = opened.body
+      return opened
+    }
+
+    /** Of those who cannot reach the bringer one reads the upstream too, if they can reach each other. */
+    async function goApart(): Promise<void> {
+      leader = undefined
+      isApart = true
+      if (key !== bringerKey) return
+      key = `${bringerKey} apart`
+      await claim().catch(() => {})
     }
 
     async function claim(instead?: Lease): Promise<void> {
       const ours = holds.get(key)
       if (ours) {
-        ours.users += 1
+        ours.users.add(onLost)
         held = ours
         leader = undefined
         return
@@ -169,8 +219,8 @@ export function createSharing({ leases, peers, running, abandonUpload, observer 
         const unknownMs = unknownSince === undefined ? 0 : performance.now() - unknownSince
         const step = takeover({ leader: seen, unknownMs, ...sightOf(now, followed) })
         if (step.kind === 'wait') await pause(step.ms, undefined, { signal })
-        else if (step.kind === 'go-alone' || leaders++ > maxLeaders)
-          goAlone(now === 'unknown' ? 'unknown' : 'unreachable')
+        else if (now === 'unknown' || leaders++ > maxLeaders) leader = undefined
+        else if (step.kind === 'go-alone') await goApart()
         else await claim(followed).catch(() => {})
       }
     }
@@ -205,17 +255,22 @@ export function createSharing({ leases, peers, running, abandonUpload, observer 
       begin: () => claim().catch(() => {}),
       follow,
 
-      sourceOf: (upstream, stored) => ({
-        upstream: upstream.upstream,
-        async open(start, signal) {
-          const followed = leader
-          return (
-            (await follow(start, signal)) ??
-            (followed && (await stored(start).catch(() => undefined))) ??
-            upstream.open(start, signal)
-          )
-        },
-      }),
+      reads,
+
+      sourceOf(upstream, stored) {
+        storedBlob = stored
+        return {
+          upstream: upstream.upstream,
+          async open(start, signal) {
+            isMaybeStored ||= leader !== undefined
+            return (
+              (await follow(start, signal)) ??
+              (isMaybeStored ? await stored.open(start).catch(() => undefined) : undefined) ??
+              reads(await upstream.open(start, signal))
+            )
+          },
+        }
+      },
 
       other: {
         get brings() {
@@ -223,14 +278,14 @@ export function createSharing({ leases, peers, running, abandonUpload, observer 
         },
         async over() {
           for (let waited = 0; this.brings && waited < commitMs; waited += lookEachMs) {
-            if ((await leases.look(key).catch(() => undefined)) === undefined) return
+            if ((await leases.look(bringerKey).catch(() => undefined)) === undefined) return
             await pause(lookEachMs)
           }
         },
         uploading(uploadId) {
           if (held === undefined) return
           held.lease = { ...held.lease, uploadId }
-          void renew(key, held)
+          void renew(held)
         },
       },
 

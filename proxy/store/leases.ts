@@ -21,8 +21,8 @@ export type Claim =
 export interface Leases {
   /** Ours from now on where nobody holds it, or nobody but the one whose token is `instead`. */
   claim(key: string, lease: Lease, instead?: string): Promise<Claim>
-  /** So long again, with what has changed in it; also where it was forgotten. False where it is another's by now. */
-  renew(key: string, lease: Lease): Promise<boolean>
+  /** So long again, with what has changed in it; `again` where it had run out or was forgotten meanwhile. */
+  renew(key: string, lease: Lease): Promise<'ours' | 'again' | 'anothers'>
   /** Nothing where it is another's. */
   release(key: string, token: string): Promise<void>
   /** Undefined where nobody holds it. */
@@ -57,9 +57,9 @@ export function createLocalLeases(monotonicNow: () => number): Leases {
     },
     async renew(key, lease) {
       const now = current(key)
-      if (now && now.lease.token !== lease.token) return false
+      if (now && now.lease.token !== lease.token) return 'anothers'
       hold(key, lease)
-      return true
+      return now ? 'ours' : 'again'
     },
     async release(key, token) {
       if (current(key)?.lease.token === token) held.delete(key)

@@ -46,7 +46,11 @@ export function createRedisLeases({ redis }: { redis: Pick<RedisConnection, 'sen
 
   return {
     claim,
-    renew: async (key, lease) => (await claim(key, lease)).isOurs,
+    async renew(key, lease) {
+      const claimed = await claim(key, lease)
+      if (!claimed.isOurs) return 'anothers'
+      return claimed.before ? 'ours' : 'again'
+    },
     async release(key, token) {
       await redis.send('EVAL', releaseScript, 1, keyOf(key), token)
     },

@@ -26,7 +26,7 @@ export function createS3BlobWriter({
   async function bring(): Promise<void> {
     if (other?.brings) {
       await other.over()
-      if (await upload.isThere(size).catch(() => false)) return
+      if (await upload.isThere(size).catch(() => false)) return inBackground(upload.abort())
       upload.advance(size)
     }
     try {

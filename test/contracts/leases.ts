@@ -30,7 +30,7 @@ export function describeLeases(name: string, create: () => Promise<Leases>): voi
       const left = (await leases.look('k'))?.leftMs ?? 0
       expect(left).toBeGreaterThan(1_000)
       expect(left).toBeLessThan(2_100)
-      expect(await leases.renew('k', { ...a, uploadId: 'u2' })).toBe(true)
+      expect(await leases.renew('k', { ...a, uploadId: 'u2' })).toBe('ours')
       const renewed = await leases.look('k')
       expect(renewed?.lease.uploadId).toBe('u2')
       expect(renewed?.leftMs).toBeGreaterThan(2_500)
@@ -43,11 +43,11 @@ export function describeLeases(name: string, create: () => Promise<Leases>): voi
       const leases = await create()
       await leases.claim('k', a)
       await leases.claim('k', b, 'a')
-      expect(await leases.renew('k', a)).toBe(false)
+      expect(await leases.renew('k', a)).toBe('anothers')
       await leases.release('k', 'a')
       expect((await leases.look('k'))?.lease.token).toBe('b')
       await leases.release('k', 'b')
-      expect(await leases.renew('k', b)).toBe(true)
+      expect(await leases.renew('k', b)).toBe('again')
     })
   })
 }
