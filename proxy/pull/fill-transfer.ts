@@ -21,6 +21,8 @@ export interface OpenedSource {
   readonly size: number | undefined
   /** The end of the body proves nothing: it was told by the close of the connection alone. */
   readonly endsByClose: boolean
+  /** The body's chunks are handed over for good: the transfer frees their memory as it goes. */
+  readonly givesChunks?: boolean
 }
 
 export interface TransferLimits {
@@ -119,10 +121,14 @@ export function createTransfer(request: TransferRequest): Transfer {
       opened.body.destroy()
       throw new UpstreamError('invalid-response', misfit)
     }
-    return pump(opened.body, received - opened.start)
+    return pump(opened.body, received - opened.start, opened.givesChunks ? free : ignore)
   }
 
-  function pump(body: Readable, bytesToSkip: number): Promise<UpstreamError | undefined> {
+  function pump(
+    body: Readable,
+    bytesToSkip: number,
+    doneWith: (chunk: Buffer) => void,
+  ): Promise<UpstreamError | undefined> {
     const { promise, resolve, reject } = Promise.withResolvers<UpstreamError | undefined>()
     let skip = bytesToSkip
     let taking: Promise<void> | undefined
@@ -155,11 +161,12 @@ export function createTransfer(request: TransferRequest): Transfer {
       const fault = add(chunk)
       if (fault !== undefined) return finish(fault, () => reject(fault))
       taking = request.take(chunk)
-      if (taking === undefined) return
+      if (taking === undefined) return doneWith(data)
       heldBack = true
       body.pause()
       void taking.then(() => {
         taking = undefined
+        doneWith(data)
         body.resume()
       })
     }
@@ -218,3 +225,12 @@ function asUpstreamError(error: unknown): UpstreamError {
 
 /** A body's trouble is learnt where it is read; this keeps it from being nobody's before that. */
 export function ignore(): void {}
+
+/**
+ * Left to the garbage collector, a gigabyte in chunks has it go through the whole heap a dozen times. Only a chunk that
+ * has its memory for itself, and not before this turn of the event loop is over: until then its giver has it in hand.
+ */
+function free({ length, buffer }: Buffer): void {
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === length)
+    setImmediate(() => void buffer.transfer(0))
+}

@@ -162,7 +162,7 @@ export async function createRig({
   }
 }
 
-function recorder(events: string[]): Observer {
+export function recorder(events: string[]): Observer {
   const on =
     (name: string) =>
     (...details: unknown[]) => {
