@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { formatHelp, readFlags, UsageError } from './flags.ts'
 import { operatorCommand } from './operator.ts'
 import { proxyCommand } from './proxy.ts'
+import { reindexCommand } from './reindex.ts'
 import { scrubCommand } from './scrub.ts'
 import { serveCommand } from './serve.ts'
 
@@ -17,6 +18,7 @@ const commands: Readonly<Record<string, Command>> = {
   proxy: proxyCommand,
   operator: operatorCommand,
   scrub: scrubCommand,
+  reindex: reindexCommand,
 }
 
 async function main(args: readonly string[]): Promise<number> {

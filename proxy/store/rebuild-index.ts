@@ -3,29 +3,59 @@ import { parseLinkDocument, parseTagDocument } from './documents.ts'
 import type { IndexStore } from './index-store.ts'
 import { parseDocumentKey } from './keys.ts'
 
+export interface Rebuilt {
+  readonly tags: number
+  readonly links: number
+  /** Documents that are none of ours, or do not parse. */
+  readonly skipped: number
+}
+
 /**
  * Tells the index of every document. Safe to repeat and to stop half-way: what the index knows better (a later check, uses)
- * stays. For an index that nothing else deletes from meanwhile.
+ * stays. For an index that nothing else deletes from meanwhile. The first failure ends it.
  */
 export async function rebuildIndex(
   documents: DocumentStore,
   index: IndexStore,
-): Promise<{ readonly tags: number; readonly links: number; readonly skipped: number }> {
+  {
+    atOnce = 1,
+    onProgress = () => {},
+  }: {
+    /** So many documents are read at a time. */
+    readonly atOnce?: number
+    readonly onProgress?: (done: Rebuilt) => void
+  } = {},
+): Promise<Rebuilt> {
   const counts = { tags: 0, links: 0, skipped: 0 }
-  for await (const key of documents.list('')) {
+
+  async function tell(key: string): Promise<keyof Rebuilt> {
     const parsed = parseDocumentKey(key)
     const body = parsed && (await documents.get(key))?.body
     const tag = parsed?.tag && body !== undefined && parseTagDocument(body)
     const link = parsed?.link && body !== undefined && parseLinkDocument(body)
     if (tag) {
       await index.putTag(parsed.tag, tag)
-      counts.tags += 1
-    } else if (link) {
-      await index.putLink(parsed.link, link)
-      counts.links += 1
-    } else {
-      counts.skipped += 1
+      return 'tags'
+    }
+    if (!link) return 'skipped'
+    await index.putLink(parsed.link, link)
+    return 'links'
+  }
+
+  const keys = documents.list('')[Symbol.asyncIterator]()
+  let failed = false
+  async function work(): Promise<void> {
+    try {
+      for (let next = await keys.next(); !next.done && !failed; next = await keys.next()) {
+        counts[await tell(next.value)] += 1
+        onProgress(counts)
+      }
+    } catch (error) {
+      failed = true
+      throw error
     }
   }
+
+  await Promise.all(Array.from({ length: atOnce }, work))
   return counts
 }

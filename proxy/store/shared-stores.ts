@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Observer } from '../observer.ts'
 import type { BlobStore } from './blob-store.ts'
-import { type Breaker, createBreaker } from './breaker.ts'
+import { type Breaker, createBreaker, StoreUnavailableError } from './breaker.ts'
 import { createDiskBudget } from './disk-budget.ts'
 import type { DocumentStore } from './document-store.ts'
 import { makeRoot } from './durability.ts'
@@ -119,6 +119,33 @@ export async function openSharedStores({
     }
   } catch (error) {
     release()
+    throw error
+  }
+}
+
+/**
+ * Documents and index to work on as they are: what is away is an error. Throws BucketSettingsError, and
+ * StoreUnavailableError where one cannot be reached.
+ */
+export async function openSharedIndex({
+  redis,
+  s3,
+}: Pick<SharedStoresOptions, 'redis' | 's3'>): Promise<
+  Pick<SharedStores, 'documents' | 'index'> & { close(): void }
+> {
+  const connection = connectToRedis(redis)
+  const bucket = createBucket(s3)
+  const close = () => {
+    connection.close()
+    bucket.close()
+  }
+  try {
+    if (!(await connection.ready(startMs))) throw new StoreUnavailableError('Redis cannot be reached')
+    if (!(await bucket.check())) throw new StoreUnavailableError('S3 cannot be reached')
+    const index = createRedisIndexStore({ redis: connection })
+    return { documents: createS3DocumentStore({ bucket }), index, close }
+  } catch (error) {
+    close()
     throw error
   }
 }
