@@ -36,7 +36,7 @@ export function createFakeCluster() {
     /** Kinds whose definition is gone. */
     unserved: new Set<string>(),
     /** What becomes of each event: how often it is told. */
-    repeat: (): number => 1,
+    repeat: (_plural: string): number => 1,
   }
   const idOf = (plural: string, namespace: string, name: string) => `${plural}/${namespace}/${name}`
 
@@ -47,7 +47,7 @@ export function createFakeCluster() {
     const id = idOf(plural, namespace, name)
     if (type === 'DELETED') objects.delete(id)
     else objects.set(id, { plural, object: stored })
-    const times = fault.repeat()
+    const times = fault.repeat(plural)
     queueMicrotask(() => {
       for (const watcher of [...watchers]) {
         if (!watcher.accepts(plural, stored)) continue

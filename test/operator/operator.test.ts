@@ -97,6 +97,23 @@ describe('the operator', () => {
     expect(fake.documents().map(({ route }) => route.name)).toEqual(['below'])
   })
 
+  it('knows what it wrote before it is told of it', async () => {
+    const fake = createFakeCluster()
+    fake.apply('upstreams', upstream('hub'))
+    fake.apply('virtualregistries', registry('older', ['hub']))
+    fake.apply('virtualregistries', registry('younger', ['hub']))
+    const operator = startFakeOperator(fake)
+    await operator.untilIdle()
+    fake.fault.repeat = (plural) => (plural === 'secrets' ? 0 : 1)
+    fake.apply('virtualregistries', registry('younger', ['hub'], { path: 'default/one' }))
+    await operator.untilIdle()
+    fake.apply('virtualregistries', registry('older', ['hub'], { path: 'default/one' }))
+    await operator.untilIdle()
+    await operator.stop()
+    expect(ready(fake, 'virtualregistries', 'younger')).toMatchObject({ status: 'True' })
+    expect(ready(fake, 'virtualregistries', 'older')).toMatchObject({ reason: 'PathConflict' })
+  })
+
   it('sweeps what lies in the routes namespace without an owner', async () => {
     const fake = createFakeCluster()
     const metadata = { name: 'stray', namespace: routesNamespace, annotations: {} }
