@@ -35,15 +35,18 @@ export function createInternalSide(options: InternalSideOptions) {
   const upstreams = () => served.used.map(({ route }) => route)
   const words = createUpstreamWords({ now: monotonicNow, onChange })
   const counts = createCacheCounts({ index, upstreams, mayCount: isChosen, onChange, now: () => new Date() })
-  const board = createStateBoard(() => ({
-    proxy: identity,
-    ...readiness(),
-    registries: served.registries,
-    upstreams: served.upstreams,
-    problems: served.problems,
-    health: words.read(),
-    cache: counts.read(),
-  }))
+  const board = createStateBoard(() => {
+    const cache = counts.read()
+    return {
+      proxy: identity,
+      ...readiness(),
+      registries: served.registries,
+      upstreams: served.upstreams,
+      problems: served.problems,
+      health: words.read(),
+      ...(cache && { cache }),
+    }
+  })
   const client = withOutcomes(options.client, words.tell)
   const app = createInternal({ auth: createClusterAuth(keys), now: Date.now })
   registerState(app, board)

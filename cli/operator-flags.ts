@@ -1,5 +1,6 @@
 import { clusterFlags } from './cluster-flags.ts'
 import type { Flag } from './flags.ts'
+import { clusterKeyFlag } from './internal-flags.ts'
 
 export const operatorFlags: readonly Flag[] = [
   ...clusterFlags,
@@ -21,6 +22,18 @@ export const operatorFlags: readonly Flag[] = [
     repeatable: true,
     help: 'lets registries of a namespace have this host; its first label may be “*”',
   },
+  {
+    name: 'proxy-service',
+    value: 'NAME',
+    help: 'the Service of the proxies in --namespace, whose port “internal” leads to their --internal-listen; its ready endpoints are asked what they serve',
+  },
+  {
+    name: 'proxy-endpoint',
+    value: 'URL',
+    repeatable: true,
+    help: 'the --internal-listen of one proxy, where there is no Service to find it by',
+  },
+  clusterKeyFlag,
   {
     name: 'external-url',
     value: 'URL',

@@ -6,6 +6,7 @@ import {
 } from '../operator/virtual-registry/grants.ts'
 import { type ClusterSettings, isNamespace, orUsageError, readClusterSettings } from './cluster-settings.ts'
 import type { FlagValues } from './flags.ts'
+import { readClusterKeys } from './internal-settings.ts'
 import { type Address, parseAddress } from './serve-settings.ts'
 
 const logLevels = ['debug', 'info', 'warn', 'error'] as const
@@ -14,11 +15,20 @@ export interface OperatorSettings extends ClusterSettings {
   /** Empty for all. */
   readonly watchNamespaces: readonly string[]
   readonly grants: Grants
+  readonly proxies: ProxiesSettings | undefined
   readonly externalUrl: string | undefined
   readonly adminListen: Address
   readonly logLevel: (typeof logLevels)[number]
   /** Undefined when not said. */
   readonly logFormat: 'json' | 'pretty' | undefined
+}
+
+/** How the proxies are asked; without it they are not. */
+export interface ProxiesSettings {
+  /** Of a Service in the installation's namespace. */
+  readonly service: string | undefined
+  readonly urls: readonly string[]
+  readonly keys: readonly string[]
 }
 
 /** Throws UsageError with every problem. */
@@ -58,6 +68,7 @@ export function readOperatorSettings(values: FlagValues, environment: NodeJS.Pro
       'the name of a namespace',
     ),
     grants: { paths, hosts },
+    proxies: readProxies(values, problems),
     externalUrl: check(
       'external-url',
       parseOrigin,
@@ -72,6 +83,26 @@ export function readOperatorSettings(values: FlagValues, environment: NodeJS.Pro
     ),
   }
   return orUsageError(settings, problems)
+}
+
+function readProxies(values: FlagValues, problems: string[]): ProxiesSettings | undefined {
+  const service = values.get('proxy-service')?.at(-1)
+  const given = values.get('proxy-endpoint') ?? []
+  const urls = given.flatMap((text) => parseOrigin(text) ?? [])
+  if (service !== undefined && !isNamespace(service)) {
+    problems.push(`--proxy-service: ${JSON.stringify(service)} is not the name of a Service`)
+  }
+  if (urls.length < given.length) {
+    problems.push(
+      '--proxy-endpoint: expected a URL with http:// or https:// and nothing after its host and port',
+    )
+  }
+  const keys = readClusterKeys(values, problems)
+  if (service === undefined && given.length === 0) return undefined
+  if (values.get('cluster-key-file') === undefined) {
+    problems.push('--cluster-key-file: is needed with --proxy-service and --proxy-endpoint')
+  }
+  return { service, urls, keys: keys ?? [] }
 }
 
 function parseOrigin(text: string): string | undefined {

@@ -1,14 +1,19 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
+import type { Delivery } from '../operator/delivery.ts'
 import { runOperator } from '../operator/operator.ts'
+import { createFleet } from '../operator/proxies/fleet.ts'
+import { followProxies } from '../operator/proxies/follow.ts'
 import { createCluster } from '../operator/runtime/cluster.ts'
 import { createEventRecorder, createEventSink } from '../operator/runtime/events.ts'
-import { createKubernetesClient } from '../operator/runtime/kubernetes-client.ts'
+import { createKubernetesClient, type KubernetesClient } from '../operator/runtime/kubernetes-client.ts'
 import { createLeaderElection } from '../operator/runtime/leader-election.ts'
 import { createLeaseClient } from '../operator/runtime/lease-client.ts'
 import { createRuntimeMetrics } from '../operator/runtime/runtime-metrics.ts'
+import { endpointSliceSource } from '../operator/runtime/sources.ts'
 import { createWorld } from '../operator/world.ts'
 import { createAdmin } from '../proxy/http/admin.ts'
+import { createClusterAuth } from '../proxy/internal/cluster-auth.ts'
 import { createLogger, type Log } from '../proxy/log.ts'
 import type { OperatorSettings } from './operator-settings.ts'
 import { readVersion, untilToldToStop } from './starting.ts'
@@ -73,9 +78,11 @@ export async function runOperatorProcess(settings: OperatorSettings): Promise<nu
   const reading = new AbortController()
   const read = world.run(reading.signal)
   const outcome = await election.run(async (signal) => {
+    const delivery = startAsking(settings, client, log, signal)
     await runOperator(
       {
         world,
+        ...(delivery && { delivery }),
         cluster: createCluster({ client, routesNamespace, mayWrite }),
         events,
         grants,
@@ -103,6 +110,30 @@ export async function runOperatorProcess(settings: OperatorSettings): Promise<nu
   log.logger.info('stopped')
   log.flushSync()
   return 0
+}
+
+/** What is known of the proxies, kept up to date until the signal is aborted; undefined when they are not to be asked. */
+function startAsking(
+  { proxies, namespace }: OperatorSettings,
+  client: KubernetesClient,
+  log: Log,
+  signal: AbortSignal,
+): Delivery | undefined {
+  if (proxies === undefined) return undefined
+  const { service, urls, keys } = proxies
+  const fleet = createFleet({ now: () => performance.now() })
+  const options = {
+    ...{ fleet, urls },
+    sign: createClusterAuth(keys).sign,
+    slices: service === undefined ? undefined : endpointSliceSource(client, { namespace, service }),
+    onTrouble: (proxy: string, trouble: string | undefined) =>
+      trouble === undefined
+        ? log.logger.info({ proxy }, 'a proxy says what it serves')
+        : log.logger.warn({ proxy, trouble }, 'a proxy cannot be asked what it serves'),
+    ...tellReads(log),
+  }
+  void followProxies(options, signal)
+  return fleet
 }
 
 function tellReads(log: Log) {

@@ -1,9 +1,11 @@
 import { type Delivery, unasked } from './delivery.ts'
 import type { Seen, SeenDocument } from './observed.ts'
+import { createPatience } from './patience.ts'
 import type { Cluster } from './runtime/cluster.ts'
 import { type Controller, createController } from './runtime/controller.ts'
 import type { EventRecorder } from './runtime/events.ts'
 import type { RuntimeMetrics } from './runtime/runtime-metrics.ts'
+import type { WorkQueue } from './runtime/work-queue.ts'
 import type { Means } from './settle.ts'
 import { createSweeper } from './sweep.ts'
 import { createUpstreamReconciler } from './upstream/reconcile.ts'
@@ -21,6 +23,9 @@ export interface OperatorOptions {
   readonly grants: Grants
   readonly externalUrl: string | undefined
   readonly now: () => Date
+  readonly monotonicNow?: () => number
+  /** How long what is on its way to the proxies may be without a word. */
+  readonly patienceMs?: number
   readonly newRevision: () => string
   readonly tell: Means['tell']
   onError(controller: string, key: string, error: unknown): void
@@ -48,12 +53,27 @@ export async function runOperator(options: OperatorOptions, signal: AbortSignal)
     observe.watch(controller.queue)
     return controller
   }
-  const means = { delivery: unasked, ...options }
-  const upstreams = controllerOf('upstream', createUpstreamReconciler(means))
+  const { monotonicNow = () => performance.now(), patienceMs } = options
+  const means = (queue: () => WorkQueue) => ({
+    delivery: unasked,
+    patience: createPatience(monotonicNow, patienceMs),
+    recheck: (key: string, ms: number) => queue().addAfter(key, ms),
+    ...options,
+  })
   const upstreamState = createUpstreamStates(world)
-  const registries = controllerOf('virtualregistry', createRegistryReconciler({ ...means, upstreamState }))
+  const upstreams: Controller = controllerOf(
+    'upstream',
+    createUpstreamReconciler(means(() => upstreams.queue)),
+  )
+  const registries: Controller = controllerOf(
+    'virtualregistry',
+    createRegistryReconciler({ ...means(() => registries.queue), upstreamState }),
+  )
   const recheck = (key: string) => documents.queue.addAfter(key, recheckMs)
-  const documents: Controller = controllerOf('document', createSweeper({ ...means, recheck }))
+  const documents: Controller = controllerOf(
+    'document',
+    createSweeper({ ...means(() => documents.queue), recheck }),
+  )
 
   connect({ upstreams, registries, documents }, options)
   const addAll = () => {
@@ -79,7 +99,7 @@ interface Controllers {
 /** Which keys a change concerns. */
 function connect(
   { upstreams, registries, documents }: Controllers,
-  { world, grants }: OperatorOptions,
+  { world, grants, delivery }: OperatorOptions,
 ): void {
   const registriesOf = (upstreamKey: string) => {
     for (const each of world.registries.select('upstream', upstreamKey)) registries.queue.add(keyOf(each))
@@ -99,6 +119,10 @@ function connect(
     }
   }
 
+  delivery?.onChange((kind, key) => {
+    const { queue } = kind === 'Upstream' ? upstreams : registries
+    queue.add(key)
+  })
   world.secrets.onChange(upstreamsWith('secret'))
   world.configMaps.onChange(upstreamsWith('configMap'))
   world.upstreams.onChange((key, previous, current) => {
@@ -118,6 +142,8 @@ function connect(
     if (owner === undefined) return
     const { queue } = owner.kind === 'Upstream' ? upstreams : registries
     queue.add(`${owner.namespace}/${owner.name}`)
+    const isAsBefore = previous?.document?.revision === current?.document?.revision
+    if (owner.kind === 'Upstream' && !isAsBefore) registriesOf(`${owner.namespace}/${owner.name}`)
     if (previous !== undefined) release(groundsLeft(previous, current))
   })
 }

@@ -3,8 +3,9 @@ import { apiVersion } from './api/object.ts'
 import type { Delivery } from './delivery.ts'
 import { nextDocument, secretOf } from './documents.ts'
 import { observeDocument, type Seen, type SeenDocument } from './observed.ts'
+import type { Patience } from './patience.ts'
 import type { Cluster } from './runtime/cluster.ts'
-import { isSame } from './runtime/conditions.ts'
+import { isSame, type Verdict } from './runtime/conditions.ts'
 import type { EventRecorder } from './runtime/events.ts'
 import type { KindCache } from './runtime/kind-cache.ts'
 import { type CommonStatus, happeningsOf } from './status.ts'
@@ -18,6 +19,9 @@ export interface Means {
   readonly events: EventRecorder
   readonly now: () => Date
   readonly newRevision: () => string
+  readonly patience: Patience
+  /** Has a key looked at again after so long. */
+  recheck(key: string, ms: number): void
   /** One line for a reconcile that did something. */
   tell(fields: {
     readonly kind: string
@@ -26,6 +30,40 @@ export interface Means {
     readonly generation: number
     readonly actions: readonly string[]
   }): void
+}
+
+/** What was said of a revision before, in the status as it is seen. */
+export function saidBefore({ status }: Seen<unknown>, type: string): Verdict | undefined {
+  const found = status.conditions.find((each) => each.type === type)
+  return found && { status: found.status, reason: found.reason, message: found.message }
+}
+
+/**
+ * Whether the status is better written in a moment: what is new is still on its way to the proxies, and nothing else is
+ * wrong. The key is then looked at again.
+ */
+export function isOnItsWay(
+  { patience, recheck }: Pick<Means, 'patience' | 'recheck'>,
+  key: string,
+  {
+    revision,
+    isWhole,
+    others,
+  }: {
+    readonly revision: string
+    /** Whether the proxies have said all that there is to say. */
+    readonly isWhole: boolean
+    readonly others: readonly Verdict[]
+  },
+): boolean {
+  if (isWhole) {
+    patience.end(key)
+    return false
+  }
+  const leftMs = patience.leftMs(key, revision)
+  if (leftMs === 0 || others.some(({ status }) => status !== 'True')) return false
+  recheck(key, leftMs)
+  return true
 }
 
 /** Has the document written if it is not there yet; gives the one that is. */

@@ -148,8 +148,11 @@ export const ProxyState = z.object({
   /** By the name of its Secret, why a document cannot be taken; what was served before is served on. */
   problems: z.record(z.string(), z.string()).default({}),
   health: z.record(z.string(), UpstreamWord).default({}),
-  /** Of the index this proxy keeps, or counts for all that share it. */
-  cache: z.record(z.string(), CacheCount).default({}),
+  /**
+   * Of the index this proxy keeps, or counts for all that share it; empty where another counts. Absent until it was
+   * counted, or is known to be another's to count.
+   */
+  cache: z.record(z.string(), CacheCount).optional(),
 })
 export type ProxyState = Readonly<z.infer<typeof ProxyState>>
 

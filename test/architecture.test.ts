@@ -105,7 +105,9 @@ describe('decisions', () => {
   const pure = ['node:crypto', 'node:util', 'zod']
 
   it.each(
-    files.filter((path) => /^operator\/(?:.*\/)?(?:plan|compile|contest|claims|grants)\.ts$/.test(path)),
+    files.filter((path) =>
+      /^operator\/(?:.*\/)?(?:plan|compile|contest|claims|grants|judge)\.ts$/.test(path),
+    ),
   )('%s and all that it runs do no I/O', (path) => {
     const packages = [...reachedFrom(path)].filter((name) => !name.endsWith('.ts'))
     expect(packages.filter((name) => !pure.includes(name))).toEqual([])

@@ -4,6 +4,7 @@ import {
   CoreV1Api,
   CustomObjectsApi,
   createConfiguration,
+  DiscoveryV1Api,
   EventsV1Api,
   IsomorphicFetchHttpLibrary,
   type KubeConfig,
@@ -26,6 +27,7 @@ export interface KubernetesClient {
   readonly coordination: CoordinationV1Api
   readonly events: EventsV1Api
   readonly extensions: ApiextensionsV1Api
+  readonly discovery: DiscoveryV1Api
   /** Resolves when the server ended the watch in order, rejects with ApiError otherwise; `signal` ends it too. */
   watch(
     path: string,
@@ -86,6 +88,7 @@ export function createKubernetesClient({
     coordination: new CoordinationV1Api(configuration),
     events: new EventsV1Api(configuration),
     extensions: new ApiextensionsV1Api(configuration),
+    discovery: new DiscoveryV1Api(configuration),
     watch: (path, query, onEvent, signal) =>
       runWatch(watch, path, query, onEvent, AbortSignal.any([closing.signal, signal])),
     close: () => closing.abort(),

@@ -75,6 +75,24 @@ export function configMapSource(client: KubernetesClient, { namespace }: Scope):
   }
 }
 
+/** The endpoints of one Service. */
+export function endpointSliceSource(
+  client: KubernetesClient,
+  { namespace, service }: { readonly namespace: string; readonly service: string },
+): Source {
+  const labelSelector = `kubernetes.io/service-name=${service}`
+  const path = `/apis/discovery.k8s.io/v1/namespaces/${namespace}/endpointslices`
+  return {
+    name: `endpoints of ${namespace}/${service}`,
+    list: async ({ limit, continueToken }) => {
+      const options = { namespace, labelSelector, ...pageOptions(limit, continueToken) }
+      return pageOf(await call(() => client.discovery.listNamespacedEndpointSlice(options)))
+    },
+    watch: (options, onEvent, signal) =>
+      client.watch(path, { ...watchQuery(options), labelSelector }, onEvent, signal),
+  }
+}
+
 function corePath(plural: string, namespace: string | undefined): string {
   return namespace === undefined ? `/api/v1/${plural}` : `/api/v1/namespaces/${namespace}/${plural}`
 }

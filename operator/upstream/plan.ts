@@ -75,10 +75,13 @@ export function upstreamStatus(
   { verdicts }: UpstreamPlan,
   programmed: Verdict,
   now: Date,
+  counted?: UpstreamStatus['cache'],
 ): CommonStatus & Pick<UpstreamStatus, 'cache'> {
   const { Accepted, ResolvedRefs, Reachable, CredentialsValid } = verdicts
   const Programmed = Accepted.status === 'True' ? programmed : notAccepted
-  const { cache } = upstream.status as UpstreamStatus
+  const { cache: before } = upstream.status as UpstreamStatus
+  const isNew = counted?.entries !== before?.entries || counted?.bytes !== before?.bytes
+  const cache = isNew ? (counted ?? before) : before // the time alone is no news
   return {
     ...commonStatusOf(upstream, { Accepted, ResolvedRefs, Programmed }, { Reachable, CredentialsValid }, now),
     ...(cache === undefined ? {} : { cache }),

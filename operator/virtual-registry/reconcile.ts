@@ -1,7 +1,7 @@
 import { registryRevision } from '../../proxy/routes.ts'
 import { VirtualRegistry } from '../api/virtual-registry.ts'
 import { observeCustom, type Seen, type SeenDocument } from '../observed.ts'
-import { type Means, settleDocument, settleStatus } from '../settle.ts'
+import { isOnItsWay, type Means, saidBefore, settleDocument, settleStatus } from '../settle.ts'
 import { notAccepted } from '../status.ts'
 import { groundsOf, heldClaim, type World } from '../world.ts'
 import type { Contender } from './contest.ts'
@@ -16,11 +16,15 @@ export interface RegistryMeans extends Means {
 
 /** Brings the document and the status of one VirtualRegistry to what they should be. */
 export function createRegistryReconciler(means: RegistryMeans): (key: string) => Promise<void> {
-  const { world, cluster, delivery, grants, externalUrl, upstreamState, now, tell } = means
+  const { world, cluster, delivery, patience, grants, externalUrl, upstreamState, now, tell } = means
 
   return async (key) => {
     const registry = world.registries.get(key)
-    if (registry === undefined || registry.metadata.isBeingDeleted) return // its document is swept
+    if (registry === undefined || registry.metadata.isBeingDeleted) {
+      delivery.forget('VirtualRegistry', key) // its document is swept
+      patience.end(key)
+      return
+    }
     const { namespace, name, generation } = registry.metadata
     const stored = world.documentOf({ kind: 'VirtualRegistry', namespace, name })
     const previous = stored?.document?.route
@@ -34,6 +38,9 @@ export function createRegistryReconciler(means: RegistryMeans): (key: string) =>
     })
 
     const actions: string[] = []
+    const done = () => {
+      if (actions.length > 0) tell({ kind: 'VirtualRegistry', namespace, name, generation, actions })
+    }
     let programmed = notAccepted
     if (plan.route !== undefined) {
       const { document, isWritten } = await settleDocument(means, plan.route, stored)
@@ -42,7 +49,13 @@ export function createRegistryReconciler(means: RegistryMeans): (key: string) =>
         const found = world.documentOf({ kind: 'Upstream', namespace, name: upstream })
         return found?.document?.revision
       })
-      programmed = delivery.programmed('VirtualRegistry', key, registryRevision(document.revision, revisions))
+      const revision = registryRevision(document.revision, revisions)
+      programmed = delivery.programmed('VirtualRegistry', key, revision, saidBefore(registry, 'Programmed'))
+      const { Accepted, ResolvedRefs } = plan.verdicts
+      const isWhole = programmed.status === 'True'
+      if (isOnItsWay(means, key, { revision, isWhole, others: [Accepted, ResolvedRefs] })) {
+        return done()
+      }
     } else if (stored !== undefined) {
       await cluster.deleteSecret(stored.metadata)
       actions.push('delete document')
@@ -55,7 +68,7 @@ export function createRegistryReconciler(means: RegistryMeans): (key: string) =>
       observe: (raw: unknown) => observeCustom(VirtualRegistry, raw),
     }
     if (await settleStatus(means, target, status)) actions.push('apply status')
-    if (actions.length > 0) tell({ kind: 'VirtualRegistry', namespace, name, generation, actions })
+    done()
   }
 }
 

@@ -12,8 +12,8 @@ export interface Countable {
 }
 
 export interface CacheCounts {
-  /** By `<namespace>/<name>`; without those of which nothing was counted yet. */
-  read(): Readonly<Record<string, CacheCount>>
+  /** By `<namespace>/<name>`; undefined until something was counted, or is known to be another's to count. */
+  read(): Readonly<Record<string, CacheCount>> | undefined
   /** Counts now and then until the signal is aborted. */
   run(signal: AbortSignal): Promise<void>
 }
@@ -42,7 +42,7 @@ export function createCacheCounts({
   onChange(): void
   readonly now: () => Date
 }): CacheCounts {
-  let counts: ReadonlyMap<string, CacheCount> = new Map()
+  let counts: ReadonlyMap<string, CacheCount> | undefined
 
   async function countAll(signal: AbortSignal): Promise<void> {
     const cached = new Set<string>()
@@ -52,15 +52,20 @@ export function createCacheCounts({
       if (signal.aborted) return
       const key = `${namespace}/${name}`
       const counted = cached.has(id) ? await countOf(index, id) : { entries: 0, bytes: 0 }
-      next.set(key, withTime(counted, counts.get(key), now()))
+      next.set(key, withTime(counted, counts?.get(key), now()))
     }
-    const isSame = next.size === counts.size && [...next].every(([key, count]) => counts.get(key) === count)
+    take(next)
+  }
+
+  function take(next: ReadonlyMap<string, CacheCount>): void {
+    const last = counts
     counts = next
+    const isSame = next.size === last?.size && [...next].every(([key, count]) => last.get(key) === count)
     if (!isSame) onChange()
   }
 
   return {
-    read: () => Object.fromEntries(counts),
+    read: () => counts && Object.fromEntries(counts),
     async run(signal) {
       let waitMs = firstMs
       while (!signal.aborted) {
@@ -69,10 +74,7 @@ export function createCacheCounts({
         const begun = performance.now()
         try {
           if (await mayCount()) await countAll(signal)
-          else if (counts.size > 0) {
-            counts = new Map()
-            onChange()
-          }
+          else take(new Map())
         } catch {
           // an index that is away is counted when it is back
         }

@@ -8,6 +8,8 @@ export interface UpstreamAuth {
   kind: 'none' | 'basic' | 'token'
   username?: string
   password?: string
+  /** Is taken too, as while a password is exchanged. */
+  otherPassword?: string | undefined
   /** Where the challenge sends for a token; the upstream's own `/token` where unset. */
   realm?: string
   service?: string
@@ -105,8 +107,12 @@ export function createGate(auth: () => UpstreamAuth, origin: () => string): Gate
 }
 
 /** The account of right Basic credentials; undefined without any and with wrong ones. */
-function accountOf({ headers }: SeenRequest, { username, password }: UpstreamAuth): string | undefined {
+function accountOf(
+  { headers }: SeenRequest,
+  { username, password = '', otherPassword = password }: UpstreamAuth,
+): string | undefined {
   const [, encoded] = /^basic (.+)$/i.exec(String(headers.authorization ?? '')) ?? []
   if (encoded === undefined || username === undefined) return undefined
-  return Buffer.from(encoded, 'base64').toString() === `${username}:${password ?? ''}` ? username : undefined
+  const given = Buffer.from(encoded, 'base64').toString()
+  return [password, otherPassword].some((each) => given === `${username}:${each}`) ? username : undefined
 }
