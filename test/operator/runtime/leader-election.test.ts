@@ -88,7 +88,7 @@ describe('an election', () => {
     expect([a.state.isLeading, b.state.isLeading]).toEqual([true, false])
     expect(leases.writes.every((holder) => holder === 'a')).toBe(true)
     expect(JSON.stringify(leases.lease)).toMatch(/"renewTime":"[^"]+\.\d{6}Z"/)
-    expect(leases.lease?.spec).toMatchObject({ leaseDurationSeconds: 1, leaseTransitions: 0 })
+    expect(leases.lease?.spec).toMatchObject({ leaseDurationSeconds: 2, leaseTransitions: 0 })
     a.ending.abort()
     expect(await a.outcome).toBe('stopped')
     await expect.poll(() => b.state.isLeading, patient).toBe(true)
