@@ -3,6 +3,7 @@ import { hostname } from 'node:os'
 import { createInternal } from '../proxy/http/internal.ts'
 import { registerState } from '../proxy/http/state.ts'
 import { createCacheCounts } from '../proxy/internal/cache-counts.ts'
+import { createChosen, type OneLease } from '../proxy/internal/chosen.ts'
 import { createClusterAuth } from '../proxy/internal/cluster-auth.ts'
 import { runProber } from '../proxy/internal/prober.ts'
 import type { Served } from '../proxy/internal/served.ts'
@@ -19,18 +20,19 @@ export interface InternalSideOptions {
   readonly version: string
   readonly index: IndexStore
   readonly client: UpstreamClient
-  /** Whether this process is the one that probes and counts, of those that share the index. */
-  readonly isChosen: () => Promise<boolean>
+  /** Of those that share the index, by which one of them probes and counts; undefined where nobody does. */
+  readonly leases: OneLease | undefined
   readonly readiness: () => { readonly isReady: boolean; readonly isDraining: boolean }
 }
 
 /** What a proxy tells the operator of itself, and finds out for that. */
 export function createInternalSide(options: InternalSideOptions) {
-  const { keys, version, index, isChosen, readiness } = options
+  const { keys, version, index, leases, readiness } = options
   const identity = { id: `${hostname()}_${randomUUID()}`, version }
   const monotonicNow = () => performance.now()
   let served: Served = { used: [], registries: {}, upstreams: {}, problems: {} }
 
+  const { isChosen, run: runChosen } = createChosen(leases, identity.id)
   const onChange = () => board.changed()
   const upstreams = () => served.used.map(({ route }) => route)
   const words = createUpstreamWords({ now: monotonicNow, onChange })
@@ -67,6 +69,7 @@ export function createInternalSide(options: InternalSideOptions) {
     changed: onChange,
     /** Probes and counts until the signal is aborted. */
     run(signal: AbortSignal): void {
+      void runChosen(signal)
       void counts.run(signal)
       const askedAt = ({ namespace, name }: { namespace: string; name: string }) =>
         words.askedAt(`${namespace}/${name}`)

@@ -101,8 +101,7 @@ async function run(settings: ServeSettings, environment: NodeJS.ProcessEnv, feed
     settings.internal &&
     createInternalSide({
       keys: settings.internal.keys,
-      ...{ version, index, client: plainClient },
-      isChosen: async () => true,
+      ...{ version, index, client: plainClient, leases: stores.leases },
       readiness: () => ({ isReady: notReady === undefined, isDraining: notReady === 'draining' }),
     })
   const client = internal?.client ?? plainClient
