@@ -15,23 +15,23 @@ describe('under load', () => {
   })
 
   it('a hundred clients of large blobs, half of them slow, stay within bounded memory', async () => {
-    const blobBytes = 48 * mib
+    const blobBytes = 32 * mib
     const { cold, hit } = await measureMemory({ clients: 100, blobs: 2, blobBytes, slowBytesPerSecond: 12e6 })
     expect(cold).toBeLessThan(350 * mib)
     expect(hit).toBeLessThan(350 * mib)
   })
 
   it('aborted pulls leave nothing open, nothing in memory and no file behind', async () => {
-    const { descriptors, heap, temporaryFiles } = await abortPulls({ first: 300, all: 900 })
+    const { descriptors, heap, temporaryFiles } = await abortPulls({ first: 200, all: 500 })
     expect(temporaryFiles).toEqual([])
     expect(descriptors.after).toBe(descriptors.before)
     expect(heap.atEnd).toBeLessThan(heap.afterFirst * 1.1)
   })
 
   it('the folder never takes more than --data-max-bytes, and what is being read stays', async () => {
-    const limitBytes = 64 * mib
-    const slow = { slowLayerBytes: 20 * mib, slowBytesPerSecond: 0.2e6 }
-    const load = { limitBytes, layerBytes: 4 * mib, images: 40, ...slow }
+    const limitBytes = 40 * mib
+    const slow = { slowLayerBytes: 16 * mib, slowBytesPerSecond: 0.2e6 }
+    const load = { limitBytes, layerBytes: 2 * mib, images: 50, ...slow }
     const result = await pullBeyondLimit(load)
     expect(result.highestUse).toBeLessThanOrEqual(limitBytes)
     expect(result.evictedBytes).toBeGreaterThan(limitBytes)
