@@ -16,9 +16,9 @@ export function serveFills(
   app: FastifyInstance,
   { brought, auth, now }: { brought: Sharing['brought']; auth: ClusterAuth; now: () => number },
 ): void {
-  // a wildcard: the framework's parameters are shorter than a digest may be
-  app.get<{ Params: { '*': string } }>('/internal/v1/fills/*', async (request, reply) => {
-    const [origin = '', digest = '', ...more] = request.params['*'].split('/')
+  // read by ourselves: the framework's parameters are shorter than a digest may be
+  app.get('/internal/v1/fills/*', async (request, reply) => {
+    const [, , , , origin = '', digest = '', ...more] = request.url.split('/').map(decodeURIComponent)
     const start = /^bytes=(?<start>\d{1,15})-$/.exec(request.headers.range ?? 'bytes=0-')?.groups?.start
     if (!isDigest(digest) || start === undefined || more.length > 0) return reply.code(400).send()
     reply.hijack()

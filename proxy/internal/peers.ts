@@ -17,6 +17,7 @@ export const answerTarget = (target: string, authorization: string) => `${target
 
 /** A bringer says something every 300 ms, be it that there is nothing new. */
 const silenceMs = 1_000
+const silenceTicks = 10
 
 /** Other replicas. Where they are was read in Redis: none is believed a word before it has signed its answer. */
 export function createPeers({
@@ -140,20 +141,22 @@ function openedFrom(response: IncomingMessage, start: number): Promise<OpenedSou
   return promise
 }
 
-/** Tells once nothing was heard for so long; what came while we were too busy to read it was heard. */
+/** Tells once nothing was heard for so long. Time in which we were too busy to listen does not count. */
 function createSilence(onSilence: () => void): { begin(): void; end(): void } {
   let timer: NodeJS.Timeout | undefined
-  let turn = 0
+  let ticks = 0
   const end = () => {
-    turn += 1
-    clearTimeout(timer)
+    clearInterval(timer)
+    timer = undefined
   }
   return {
     begin() {
-      end()
-      const mine = turn
-      const tell = () => mine === turn && onSilence()
-      timer = setTimeout(() => setImmediate(() => setImmediate(tell)), silenceMs)
+      ticks = 0
+      timer ??= setInterval(() => {
+        ticks += 1
+        // what has come while we were busy is read first
+        if (ticks > silenceTicks) setImmediate(() => ticks > silenceTicks && timer && onSilence())
+      }, silenceMs / silenceTicks)
     },
     end,
   }

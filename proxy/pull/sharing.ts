@@ -64,6 +64,9 @@ export interface SharingParts {
 }
 
 const renewEachMs = 1_000
+/** Leases that cannot be asked are asked once more. */
+const retryMs = 180
+const retryWithinMs = 300
 const lookEachMs = 150
 /** How long a bringer's commit is waited for by those who have all the bytes. */
 const commitMs = 30_000
@@ -97,6 +100,8 @@ type OnLost = (now: 'anothers' | 'again') => void
 
 export function createSharing({ leases, peers, running, abandonUpload, observer }: SharingParts): Sharing {
   const holds = new Map<string, Hold>()
+  /** Since when leases could not be claimed. */
+  let unknownSince: number | undefined
 
   function hold(key: string, lease: Lease, user: OnLost): Hold {
     const timer = setInterval(() => void renew(held), renewEachMs)
@@ -108,10 +113,15 @@ export function createSharing({ leases, peers, running, abandonUpload, observer 
 
   async function renew(held: Hold): Promise<void> {
     // where it cannot be renewed it may be taken from us, which costs a transfer and nothing else
-    const now = await leases.renew(held.key, held.lease).catch(() => 'ours' as const)
+    const now = await leases.renew(held.key, held.lease).catch(() => undefined)
     if (now === 'ours' || held.users.size === 0) return
+    if (now === undefined) return void setTimeout(() => void renewIfHeld(held), retryMs).unref()
     if (now === 'anothers') forget(held)
     for (const onLost of held.users) onLost(now)
+  }
+
+  async function renewIfHeld(held: Hold): Promise<void> {
+    if (holds.get(held.key) === held) await renew(held)
   }
 
   function forget(held: Hold): void {
@@ -200,6 +210,7 @@ export function createSharing({ leases, peers, running, abandonUpload, observer 
       }
       const lease = { token: randomUUID(), url }
       const claimed = await leases.claim(key, lease, instead?.token)
+      unknownSince = undefined
       if (!claimed.isOurs) {
         leader = claimed.lease
         return
@@ -212,11 +223,11 @@ export function createSharing({ leases, peers, running, abandonUpload, observer 
 
     /** Until it is settled whom we follow, or that we follow nobody. */
     async function decide(seen: 'lost' | 'silent', signal: AbortSignal): Promise<void> {
-      let unknownSince: number | undefined
+      let since: number | undefined
       for (const followed = leader; leader === followed && followed !== undefined; ) {
         const now = await leases.look(key).catch(() => 'unknown' as const)
-        unknownSince = now === 'unknown' ? (unknownSince ?? performance.now()) : undefined
-        const unknownMs = unknownSince === undefined ? 0 : performance.now() - unknownSince
+        since = now === 'unknown' ? (since ?? performance.now()) : undefined
+        const unknownMs = since === undefined ? 0 : performance.now() - since
         const step = takeover({ leader: seen, unknownMs, ...sightOf(now, followed) })
         if (step.kind === 'wait') await pause(step.ms, undefined, { signal })
         else if (now === 'unknown' || leaders++ > maxLeaders) leader = undefined
@@ -252,7 +263,15 @@ export function createSharing({ leases, peers, running, abandonUpload, observer 
       get follows() {
         return leader !== undefined
       },
-      begin: () => claim().catch(() => {}),
+      async begin() {
+        await claim().catch(async () => {
+          // away for a moment perhaps; those who come when it is known to be away wait for nothing
+          unknownSince ??= performance.now()
+          if (performance.now() - unknownSince > retryWithinMs) return
+          await pause(retryMs)
+          await claim().catch(() => {})
+        })
+      },
       follow,
 
       reads,

@@ -6,16 +6,19 @@ import { startUpstreamProcess, type UpstreamProcess } from '../../rig/start-upst
 
 const layerBytes = 50 * 1024 ** 2
 const clients = 60
+/** A machine that is busy with all else may be too slow for the limits of time of Redis: each attempt has a cold layer. */
+const attempts = 3
 
 describeWithParts(['redis-server', 'versitygw'], 'three replicas', () => {
   let upstream: UpstreamProcess
   let fleet: Fleet
+  let attempt = 0
 
   beforeAll(async () => {
     upstream = await startUpstreamProcess({
       latencyMs: 30,
       bytesPerSecond: 12_000_000,
-      images: [{ repository: 'foo', tag: 'bar', layers: [layerBytes] }],
+      images: [{ repository: 'foo', tag: 'bar', layers: Array.from({ length: attempts }, () => layerBytes) }],
     })
     fleet = await startFleet({ size: 3, upstream: upstream.url })
   })
@@ -24,8 +27,8 @@ describeWithParts(['redis-server', 'versitygw'], 'three replicas', () => {
     await upstream?.close()
   })
 
-  it('bring one cold layer for sixty clients in one transfer', async () => {
-    const { digest, size } = upstream.images[0]!.layers[0]!
+  it('bring one cold layer for sixty clients in one transfer', { retry: attempts - 1 }, async () => {
+    const { digest, size } = upstream.images[0]!.layers[attempt++]!
     await Promise.all(
       fleet.hosts.map((host) =>
         pullFrom(host, `/v2/default/hub/foo/blobs/${upstream.images[0]!.config.digest}`),
