@@ -94,6 +94,7 @@ interface Hold {
   readonly users: Set<OnLost>
   readonly started: PromiseWithResolvers<Fill | undefined>
   readonly timer: NodeJS.Timeout
+  retry: NodeJS.Timeout | undefined
 }
 
 type OnLost = (now: 'anothers' | 'again') => void
@@ -106,7 +107,14 @@ export function createSharing({ leases, peers, running, abandonUpload, observer 
   function hold(key: string, lease: Lease, user: OnLost): Hold {
     const timer = setInterval(() => void renew(held), renewEachMs)
     timer.unref()
-    const held: Hold = { key, lease, users: new Set([user]), started: Promise.withResolvers(), timer }
+    const held: Hold = {
+      key,
+      lease,
+      users: new Set([user]),
+      started: Promise.withResolvers(),
+      timer,
+      retry: undefined,
+    }
     holds.set(key, held)
     return held
   }
@@ -115,17 +123,21 @@ export function createSharing({ leases, peers, running, abandonUpload, observer 
     // where it cannot be renewed it may be taken from us, which costs a transfer and nothing else
     const now = await leases.renew(held.key, held.lease).catch(() => undefined)
     if (now === 'ours' || held.users.size === 0) return
-    if (now === undefined) return void setTimeout(() => void renewIfHeld(held), retryMs).unref()
+    if (now === undefined) return renewSoon(held)
     if (now === 'anothers') forget(held)
     for (const onLost of held.users) onLost(now)
   }
 
-  async function renewIfHeld(held: Hold): Promise<void> {
-    if (holds.get(held.key) === held) await renew(held)
+  function renewSoon(held: Hold): void {
+    held.retry ??= setTimeout(() => {
+      held.retry = undefined
+      if (holds.get(held.key) === held) void renew(held)
+    }, retryMs).unref()
   }
 
   function forget(held: Hold): void {
     clearInterval(held.timer)
+    clearTimeout(held.retry)
     held.started.resolve(undefined)
     if (holds.get(held.key) === held) holds.delete(held.key)
   }
