@@ -8,12 +8,12 @@ import {
   EventsV1Api,
   IsomorphicFetchHttpLibrary,
   type KubeConfig,
-  type RequestContext,
   ServerConfiguration,
   Watch,
   wrapHttpLibrary,
 } from '@kubernetes/client-node'
 import { ApiError, toApiError } from './api-error.ts'
+import { shareConnections } from './connections.ts'
 
 export interface WatchEvent {
   readonly type: string
@@ -61,12 +61,12 @@ export function createKubernetesClient({
   const { host } = new URL(cluster.server)
   const http = new IsomorphicFetchHttpLibrary()
   const closing = new AbortController()
+  const connections = shareConnections(kubeConfig, userAgent)
   const configuration = createConfiguration({
     baseServer: new ServerConfiguration(cluster.server, {}),
-    authMethods: { default: kubeConfig },
+    authMethods: { default: connections.kubeConfig },
     httpApi: wrapHttpLibrary({
       async send(request) {
-        request.setHeaderParam('User-Agent', userAgent)
         request.setSignal(AbortSignal.any([closing.signal, AbortSignal.timeout(timeoutMs)]))
         const method = request.getHttpMethod().toString()
         try {
@@ -75,12 +75,14 @@ export function createKubernetesClient({
           return response
         } catch (error) {
           observe({ method, host, status: '<error>' })
+          connections.renew()
           throw error
         }
       },
     }),
   })
-  const watch = createWatch(kubeConfig, userAgent, silenceMs)
+  // its own 30 s are shorter than the time between two bookmarks: every quiet watch would be made anew all the time
+  const watch = Object.assign(new Watch(connections.kubeConfig), { requestTimeoutMs: silenceMs })
 
   return {
     custom: new CustomObjectsApi(configuration),
@@ -89,23 +91,16 @@ export function createKubernetesClient({
     events: new EventsV1Api(configuration),
     extensions: new ApiextensionsV1Api(configuration),
     discovery: new DiscoveryV1Api(configuration),
-    watch: (path, query, onEvent, signal) =>
-      runWatch(watch, path, query, onEvent, AbortSignal.any([closing.signal, signal])),
+    async watch(path, query, onEvent, signal) {
+      try {
+        await runWatch(watch, path, query, onEvent, AbortSignal.any([closing.signal, signal]))
+      } catch (error) {
+        if (error instanceof ApiError && error.status === undefined) connections.renew()
+        throw error
+      }
+    },
     close: () => closing.abort(),
   }
-}
-
-function createWatch(kubeConfig: KubeConfig, userAgent: string, silenceMs: number): Watch {
-  const named = Object.create(kubeConfig, {
-    applySecurityAuthentication: {
-      async value(request: RequestContext) {
-        await kubeConfig.applySecurityAuthentication(request)
-        request.setHeaderParam('User-Agent', userAgent)
-      },
-    },
-  }) as KubeConfig
-  // its own 30 s are shorter than the time between two bookmarks: every quiet watch would be made anew all the time
-  return Object.assign(new Watch(named), { requestTimeoutMs: silenceMs })
 }
 
 function runWatch(

@@ -37,6 +37,8 @@ export interface FakeApiServer {
     readonly headers: IncomingMessage['headers']
   }[]
   watches(): number
+  /** How many connections were made so far. */
+  connections(): number
   /** To set it is to have another past. */
   version: number
   close(): Promise<void>
@@ -80,7 +82,9 @@ export async function startFakeApiServer({
     watches.add(response)
     response.on('close', () => watches.delete(response))
   })
+  let connections = 0
   server.on('connection', (socket) => {
+    connections += 1
     sockets.add(socket)
     socket.on('close', () => sockets.delete(socket))
   })
@@ -151,6 +155,7 @@ export async function startFakeApiServer({
       for (let time = 0; time < times; time++) failures[kind].push(answer)
     },
     watches: () => watches.size,
+    connections: () => connections,
     get version() {
       return version
     },
