@@ -79,6 +79,8 @@ export function createInternalSide(options: InternalSideOptions) {
   }
 }
 
+const probeMs = 5_000
+
 /** `GET /v2/`, which any registry answers; what comes of it is told by the client. */
 async function probe(
   client: UpstreamClient,
@@ -86,7 +88,8 @@ async function probe(
   signal: AbortSignal,
 ): Promise<void> {
   try {
-    const answer = await client.request({ upstream, method: 'GET', repository: '', resource: '', signal })
+    const asked = { upstream, method: 'GET', repository: '', resource: '' } as const
+    const answer = await client.request({ ...asked, signal, firstByteMs: probeMs })
     if (answer.found) answer.body.on('error', () => {}).destroy()
   } catch (error) {
     if (!(error instanceof UpstreamError)) throw error

@@ -55,7 +55,7 @@ export function happeningsOf(previous: readonly Condition[], next: readonly Cond
   return next.flatMap(({ type, status, reason, message }) => {
     const last = previous.find((each) => each.type === type)
     const hasTurned = last?.status !== status || (status === 'False' && last.reason !== reason)
-    const isWorthIt = type === 'Ready' ? status !== 'Unknown' : last !== undefined || status === 'False'
+    const isWorthIt = status !== 'Unknown' && (type === 'Ready' || last !== undefined || status === 'False')
     if (!told.includes(type) || !hasTurned || !isWorthIt) return []
     const isGood = status === 'True'
     return [

@@ -17,7 +17,7 @@ export interface ProberOptions {
 
 /** What no pull spoke to for so long is probed, and no more often. */
 export const probeAfterMs = 10 * 60_000
-const atOnce = 8
+const atOnce = 16
 
 /**
  * Keeps known how upstreams are that nobody pulls from: asks one that has another document, and one that was not asked for

@@ -1,4 +1,4 @@
-import { runOperator } from '../../operator/operator.ts'
+import { type OperatorOptions, runOperator } from '../../operator/operator.ts'
 import { ApiError } from '../../operator/runtime/api-error.ts'
 import type { Cluster, SecretToApply } from '../../operator/runtime/cluster.ts'
 import type { KubernetesClient, WatchEvent } from '../../operator/runtime/kubernetes-client.ts'
@@ -214,7 +214,10 @@ export type FakeCluster = ReturnType<typeof createFakeCluster>
 export const grants: Grants = { paths: [parsePathGrant('default=shared')!], hosts: [] }
 
 /** The operator as a leader over it, until it is stopped or killed. */
-export function startFakeOperator(fake: FakeCluster) {
+export function startFakeOperator(
+  fake: FakeCluster,
+  more: Partial<Pick<OperatorOptions, 'delivery' | 'patienceMs'>> = {},
+) {
   const ending = new AbortController()
   const { promise: killed, resolve: kill } = Promise.withResolvers<boolean>()
   const errors: unknown[] = []
@@ -241,6 +244,7 @@ export function startFakeOperator(fake: FakeCluster) {
         kill(true)
       },
       metrics: { controller: () => ({ ...silent, watch: () => {} }) },
+      ...more,
     },
     ending.signal,
   )

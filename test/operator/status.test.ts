@@ -73,6 +73,7 @@ describe('events', () => {
     ['a Ready that stays', of('Ready', 'True', 'A'), of('Ready', 'True', 'B'), []],
     ['a Ready not known yet', [], of('Ready', 'Unknown'), []],
     ['a Reachable not known yet', [], of('Reachable', 'Unknown'), []],
+    ['a Reachable not known any more', of('Reachable', 'True'), of('Reachable', 'Unknown'), []],
     [
       'a Reachable that is false from the first',
       [],
