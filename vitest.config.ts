@@ -4,6 +4,9 @@ import { defineConfig } from 'vitest/config'
  * `unit` needs no other program. `integration` starts real registries, clients and faults on loopback. `long` is what
  * takes minutes: loads, leaks and a hundred crashes; `HEADWATER_SHORT` makes it a tenth of that.
  */
+// Two busy cores make a real process late now and then: in CI what fails is tried once more, and vitest says so.
+const retry = process.env.CI ? 1 : 0
+
 export default defineConfig({
   test: {
     reporters: ['default'],
@@ -14,6 +17,7 @@ export default defineConfig({
           include: ['test/**/*.test.ts'],
           exclude: ['test/integration/**', 'test/long/**'],
           testTimeout: 20_000,
+          retry,
         },
       },
       {
@@ -22,6 +26,7 @@ export default defineConfig({
           include: ['test/integration/**/*.test.ts'],
           globalSetup: ['test/rig/install-parts.ts'],
           testTimeout: 120_000,
+          retry,
           hookTimeout: 300_000,
           fileParallelism: false,
         },
@@ -32,6 +37,7 @@ export default defineConfig({
           include: ['test/long/**/*.test.ts'],
           globalSetup: ['test/rig/install-parts.ts'],
           testTimeout: 3_600_000,
+          retry,
           hookTimeout: 600_000,
           fileParallelism: false,
         },

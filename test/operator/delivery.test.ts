@@ -67,7 +67,7 @@ it('says Pending when they are not, and that a later version is Programmed only 
   const fleet = createFleet({ now: () => performance.now() })
   fleet.setProxies([url])
   fleet.setState(url, stateOf([]))
-  start(fake, fleet, 20)
+  await start(fake, fleet, 20)
   await expect.poll(() => programmed(fake, 'virtualregistries', 'all')?.reason).toBe('Pending')
   fleet.setState(url, stateOf(fake.documents()))
   await expect.poll(() => programmed(fake, 'virtualregistries', 'all')?.status).toBe('True')
