@@ -30,6 +30,8 @@ export interface Fleet {
   readonly balancer: string
   /** Everything in the bucket of which the name holds this. */
   objects(part: string): Promise<string[]>
+  /** The same of one blob: one, once it is stored. */
+  blobObjects(digest: string): Promise<string[]>
   /** The replica that holds a lease on this digest. */
   leader(digest: string): Promise<Replica | undefined>
   /** In place of one that is gone. */
@@ -93,6 +95,13 @@ export async function startFleet({ size, upstream }: { size: number; upstream: s
     }
   }
 
+  async function objects(part: string): Promise<string[]> {
+    const entries = await readdir(s3.folderOf(bucket), { recursive: true, withFileTypes: true })
+    return entries
+      .filter((entry) => entry.isFile() && join(entry.parentPath, entry.name).includes(part))
+      .map((entry) => join(entry.parentPath, entry.name))
+  }
+
   const startAll = async () => {
     replicas = await Promise.all(Array.from({ length: size }, startReplica))
   }
@@ -110,12 +119,8 @@ export async function startFleet({ size, upstream }: { size: number; upstream: s
     },
     balancer: balancer.host,
 
-    async objects(part) {
-      const entries = await readdir(s3.folderOf(bucket), { recursive: true, withFileTypes: true })
-      return entries
-        .filter((entry) => entry.isFile() && join(entry.parentPath, entry.name).includes(part))
-        .map((entry) => join(entry.parentPath, entry.name))
-    },
+    objects,
+    blobObjects: (digest) => objects(`/blobs/${digest.replace(':', '/').replace(/\/(..)/, '/$1/$1')}`),
 
     async leader(digest) {
       const [key] = (await redis.command('KEYS', `hw1:f:${digest}*`)).match(/hw1:f:[^\r]+/) ?? []

@@ -59,6 +59,6 @@ describeWithParts(['redis-server', 'versitygw'], 'three replicas', () => {
     })
     expect(share).toBeLessThan(1.01)
     expect(gets).toHaveLength(1)
-    await expect.poll(async () => (await fleet.objects(digest.slice(7))).length, { timeout: 10_000 }).toBe(1)
+    await expect.poll(async () => (await fleet.blobObjects(digest)).length, { timeout: 10_000 }).toBe(1)
   })
 })
