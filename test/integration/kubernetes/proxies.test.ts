@@ -259,6 +259,28 @@ describeWithParts(apiServerParts, 'an operator that asks two proxies', () => {
     )
   })
 
+  it('converges by itself after a time without an API server in which a proxy and the operator ended', async () => {
+    await server.stop()
+    const [, second] = proxies
+    await second!.process.kill9()
+    second!.process = await startProxy(second!.url, second!.process.data)
+    for (const proxy of proxies) expect((await pull(proxy, 'cached-1')).status).toBe(200)
+    expect(await operator.exited).toBe(1)
+    operator = await startOperator()
+    await server.start()
+    await until(() => /"leading":true/.test(operator.log()), undefined, 40_000)
+    await order('other', 'hub')
+    await until(
+      async () => {
+        const { metadata, status } = await headwater.get('virtualregistries', 'all')
+        const programmed = await conditionOf('virtualregistries', 'all', 'Programmed')
+        return status.observedGeneration === metadata.generation && programmed.status === 'True'
+      },
+      () => 'it does not converge',
+      60_000,
+    )
+  })
+
   it('says NoProxies of a Service that has no endpoint', async () => {
     await operator.stop(5000)
     operator = await headwater.startOperator([

@@ -49,6 +49,7 @@ describeWithParts(apiServerParts, 'the rights of the programs', () => {
     ['patch', 'secrets', routesNamespace],
     ['delete', 'secrets', routesNamespace],
     ['update', 'leases.coordination.k8s.io/headwater-operator', 'headwater-system'],
+    ['watch', 'endpointslices.discovery.k8s.io', 'headwater-system'],
     ['get', 'customresourcedefinitions.apiextensions.k8s.io/upstreams.headwater.dev', 'default'],
   ])('let the operator %s %s in %s', async (verb, resource, namespace) => {
     expect(await can('headwater-operator', verb, resource, namespace)).toBe(true)
@@ -63,6 +64,7 @@ describeWithParts(apiServerParts, 'the rights of the programs', () => {
     ['patch', 'secrets', 'default'],
     ['delete', 'secrets', 'default'],
     ['create', 'pods', 'default'],
+    ['list', 'endpointslices.discovery.k8s.io', 'default'],
     ['get', 'secrets', 'kube-system'],
     ['update', 'leases.coordination.k8s.io/headwater-operator', 'kube-system'],
     ['update', 'leases.coordination.k8s.io/another', 'headwater-system'],
