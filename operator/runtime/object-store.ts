@@ -39,26 +39,14 @@ export interface ObjectStore<T extends Stored> {
 
 export function createObjectStore<T extends Stored>(indexers: Indexers<T> = {}): ObjectStore<T> {
   const objects = new Map<string, T>()
-  const indexes = new Map(
-    Object.entries(indexers).map(([name, of]) => [name, { of, keys: new Map<string, Set<string>>() }]),
-  )
+  const indexes = new Map(Object.entries(indexers).map(([name, of]) => [name, createIndex(of)]))
   const listeners: Listener<T>[] = []
 
   function write(key: string, current: T | undefined): void {
     const previous = objects.get(key)
     if (current === undefined) objects.delete(key)
     else objects.set(key, current)
-    for (const { of, keys } of indexes.values()) {
-      for (const value of previous === undefined ? [] : of(previous)) {
-        const found = keys.get(value)
-        found?.delete(key)
-        if (found?.size === 0) keys.delete(value)
-      }
-      for (const value of current === undefined ? [] : of(current)) {
-        const found = keys.get(value) ?? new Set()
-        keys.set(value, found.add(key))
-      }
-    }
+    for (const index of indexes.values()) index.replace(key, previous, current)
     for (const listener of listeners) listener(key, previous, current)
   }
 
@@ -76,7 +64,7 @@ export function createObjectStore<T extends Stored>(indexers: Indexers<T> = {}):
     select(index, value) {
       const found = indexes.get(index)
       if (found === undefined) throw new Error(`there is no index ${index}`)
-      return [...(found.keys.get(value) ?? [])].map((key) => objects.get(key)!)
+      return found.keysOf(value).map((key) => objects.get(key)!)
     },
     put(object) {
       const key = keyOf(object)
@@ -90,20 +78,37 @@ export function createObjectStore<T extends Stored>(indexers: Indexers<T> = {}):
       write(key, undefined)
     },
     replace(list, resourceVersion, { force = false } = {}) {
-      const listed = new Set<string>()
+      const listed = new Set(list.map(keyOf))
       for (const object of list) {
         const key = keyOf(object)
-        listed.add(key)
         const isSame = objects.get(key)?.metadata.resourceVersion === object.metadata.resourceVersion
         if (force ? !isSame : isNews(object, key)) write(key, object)
       }
-      for (const [key, { metadata }] of [...objects]) {
-        const isSeenSince = compareVersions(metadata.resourceVersion, resourceVersion) > 0
-        if (!listed.has(key) && (force || !isSeenSince)) write(key, undefined)
-      }
+      const isSeenSince = ({ metadata }: T) => compareVersions(metadata.resourceVersion, resourceVersion) > 0
+      const gone = [...objects].filter(([key, object]) => !listed.has(key) && (force || !isSeenSince(object)))
+      for (const [key] of gone) write(key, undefined)
     },
     onChange(listener) {
       listeners.push(listener)
+    },
+  }
+}
+
+/** Which keys have which value. */
+function createIndex<T>(of: (object: T) => readonly string[]) {
+  const keys = new Map<string, Set<string>>()
+  const drop = (value: string, key: string) => {
+    const found = keys.get(value)
+    found?.delete(key)
+    if (found?.size === 0) keys.delete(value)
+  }
+  return {
+    keysOf: (value: string) => [...(keys.get(value) ?? [])],
+    replace(key: string, previous: T | undefined, current: T | undefined) {
+      for (const value of previous === undefined ? [] : of(previous)) drop(value, key)
+      for (const value of current === undefined ? [] : of(current)) {
+        keys.set(value, (keys.get(value) ?? new Set()).add(key))
+      }
     },
   }
 }

@@ -106,13 +106,19 @@ export function createReflector<T extends Stored>({
     try {
       await source.watch({ resourceVersion: version!, timeoutSeconds }, take, signal)
     } catch (error) {
-      blindWatches += events === 0 ? 1 : 0
-      if (mustReadList(error) || blindWatches >= maxBlindWatches) version = undefined
-      if (isStatus(error, 410) && events > 0) return // gone while we were at it: no reason to wait
-      throw error
+      endWatch(error, events)
+      return
     }
     if (events === 0 && now() - begun < shortestWatchMs) throw new ApiError(undefined, 'ENDED')
     recover()
+  }
+
+  /** Decides from where to go on, and throws unless that is to be at once. */
+  function endWatch(error: unknown, events: number): void {
+    blindWatches += events === 0 ? 1 : 0
+    if (mustReadList(error) || blindWatches >= maxBlindWatches) version = undefined
+    const wasGoneMeanwhile = isStatus(error, 410) && events > 0
+    if (!wasGoneMeanwhile) throw error
   }
 
   function apply({ type, object }: WatchEvent): void {
