@@ -9,7 +9,7 @@ export type WireFault =
   | { readonly kind: 'refuse' }
   /** RST for everybody. */
   | { readonly kind: 'reset' }
-  /** So many bytes to each client from now on, then RST. */
+  /** After so many more bytes of answers RST for whoever gets them, and that is all. */
   | { readonly kind: 'cut'; readonly bytes: number }
 
 /** A port that leads to another one of this machine, through whatever fault is set. */
@@ -48,14 +48,21 @@ export async function createFaultProxy(target: number): Promise<FaultProxy> {
     upstream.on('data', (chunk: Buffer) => void pass(chunk, client, client, true))
   }
 
+  /** What still comes for these is dropped, or they would get bytes with a gap. */
+  const isCut = new WeakSet<Socket>()
+
   async function pass(chunk: Buffer, to: Socket, client: Socket, isAnswer = false): Promise<void> {
     if (fault?.kind === 'latency') await sleep(fault.ms)
     if (fault?.kind === 'stall') return
+    if (isCut.has(client)) return
     if (fault?.kind === 'cut' && isAnswer) {
       const left = fault.bytes
-      fault = { kind: 'cut', bytes: Math.max(0, left - chunk.length) }
+      fault = left < chunk.length ? undefined : { kind: 'cut', bytes: left - chunk.length }
       to.write(chunk.subarray(0, left))
-      if (left < chunk.length) setTimeout(() => client.resetAndDestroy(), 20)
+      if (fault === undefined) {
+        isCut.add(client)
+        setTimeout(() => client.resetAndDestroy(), 20)
+      }
       return
     }
     to.write(chunk)
