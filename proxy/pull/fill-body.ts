@@ -1,6 +1,7 @@
 import type { DirectBody } from './direct-body.ts'
 import type { BlobBody } from './pull.ts'
 import { BodyClosedError } from './stored-body.ts'
+import type { Turns } from './turns.ts'
 
 /** How far a fill has come: written by the fill, read by its bodies. */
 export interface Front {
@@ -23,6 +24,7 @@ export interface FillBodyParts {
   readonly front: Front
   /** The fill's bytes are no longer to be had. */
   readonly late: boolean
+  readonly turns: Turns
   /** Reads what is visible. */
   readonly readSpool: (buffer: Uint8Array, position: number) => number | Promise<number>
   /** `hasBytes`: some were read from the fill, so that the transfer must begin with the same. */
@@ -30,8 +32,15 @@ export interface FillBodyParts {
   readonly onClose: () => void
 }
 
+/** What is read in one turn: a copy and a write that take a fraction of a millisecond. */
+const mostBytes = 256 * 1024
+
+/** So little that it needs no turn: nobody waits for his first byte behind those who have had theirs. */
+const firstBytes = 16 * 1024
+
 /** One reader of a fill, at its own pace. */
-export function createFillBody({ front, late, readSpool, openDirect, onClose }: FillBodyParts): BlobBody {
+export function createFillBody(parts: FillBodyParts): BlobBody {
+  const { front, late, turns, readSpool, openDirect, onClose } = parts
   let direct: DirectBody | undefined
   let hasBytes = false
   let closed = false
@@ -45,17 +54,22 @@ export function createFillBody({ front, late, readSpool, openDirect, onClose }: 
   }
 
   async function read(buffer: Uint8Array, position: number): Promise<number> {
-    for (;;) {
+    for (let isMyTurn = !hasBytes; ; ) {
       if (closed) throw new BodyClosedError()
       if (front.failure !== undefined) throw front.failure
       if (late || front.state === 'alone') direct ??= openDirect(hasBytes)
       if (direct !== undefined) return direct.read(buffer, position)
-      if (position < front.visible) {
+      if (position >= front.visible) {
+        if (front.state === 'proven') return 0
+        await moved()
+      } else if (isMyTurn) {
+        const most = hasBytes ? mostBytes : firstBytes
         hasBytes = true
-        return readSpool(buffer, position)
+        return readSpool(buffer.subarray(0, most), position)
+      } else {
+        await turns()
+        isMyTurn = true
       }
-      if (front.state === 'proven') return 0
-      await moved()
     }
   }
 

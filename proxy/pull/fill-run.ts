@@ -8,6 +8,7 @@ import { createSpool, type Spool } from './fill-spool.ts'
 import { type Checkpoint, createTransfer, type OpenedSource, type Transfer } from './fill-transfer.ts'
 import type { BlobBody } from './pull.ts'
 import { BodyClosedError } from './stored-body.ts'
+import type { Turns } from './turns.ts'
 
 /** What the fills of one process share. */
 export interface FillParts {
@@ -15,6 +16,8 @@ export interface FillParts {
   readonly observer: Observer
   readonly limits: FillLimits
   readonly orphans: Set<RunningFill>
+  /** Of the readers of all fills. */
+  readonly turns: Turns
   /** What a fill gets of the memory they share, at least 1 byte; to be given back. */
   takeMemory(wanted: number): number
   giveMemory(bytes: number): void
@@ -299,7 +302,14 @@ export function startFill(request: FillRequest, parts: FillParts): RunningFill {
   function openBody(direct = openDirect): BlobBody {
     readers++
     adopted()
-    return createFillBody({ front, late: closed, readSpool, openDirect: direct, onClose: onBodyClose })
+    return createFillBody({
+      front,
+      late: closed,
+      turns: parts.turns,
+      readSpool,
+      openDirect: direct,
+      onClose: onBodyClose,
+    })
   }
 
   function onBodyClose(): void {

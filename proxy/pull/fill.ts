@@ -12,6 +12,7 @@ import {
   transferLimits,
 } from './fill-transfer.ts'
 import type { BlobBody } from './pull.ts'
+import { createTurns } from './turns.ts'
 
 export type { FillSource, OpenedSource } from './fill-transfer.ts'
 
@@ -79,6 +80,9 @@ export const fillLimits: FillLimits = {
   firstReaderMs: 1_000,
 }
 
+/** Each copies and writes up to 256 KiB: a millisecond or two. */
+const readersPerTurn = 8
+
 export interface FillsParts {
   readonly blobs: BlobStore
   readonly observer: Observer
@@ -110,6 +114,7 @@ export function createFills({ blobs, observer, limits = fillLimits }: FillsParts
       tellIfIdle()
     },
     orphans: new Set<RunningFill>(),
+    turns: createTurns(readersPerTurn),
     isDraining: () => draining,
     takeMemory(wanted: number) {
       // never more than a part of what is left, so that there is some for the next
