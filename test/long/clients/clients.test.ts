@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { describeClients } from '../rig/clients/describe-clients.ts'
-import { committedCells } from '../rig/clients/page.ts'
-import { largeLayerBytes } from '../rig/clients/samples.ts'
+import { describeClients } from '../../rig/clients/describe-clients.ts'
+import { committedCells } from '../../rig/clients/page.ts'
+import { largeLayerBytes } from '../../rig/clients/samples.ts'
 
 /** The cell of the table that takes long; the others are the integration tier's. */
 describe('a layer of 1 GiB, through Headwater', () => {
