@@ -32,9 +32,6 @@ export interface FillBodyParts {
   readonly onClose: () => void
 }
 
-/** What is read in one turn: a copy and a write that take a fraction of a millisecond. */
-const mostBytes = 256 * 1024
-
 /** So little that it needs no turn: nobody waits for his first byte behind those who have had theirs. */
 const firstBytes = 16 * 1024
 
@@ -63,9 +60,9 @@ export function createFillBody(parts: FillBodyParts): BlobBody {
         if (front.state === 'proven') return 0
         await moved()
       } else if (isMyTurn) {
-        const most = hasBytes ? mostBytes : firstBytes
+        const room = hasBytes ? buffer : buffer.subarray(0, firstBytes)
         hasBytes = true
-        return readSpool(buffer.subarray(0, most), position)
+        return readSpool(room, position)
       } else {
         await turns()
         isMyTurn = true

@@ -80,8 +80,8 @@ export const fillLimits: FillLimits = {
   firstReaderMs: 1_000,
 }
 
-/** Each copies and writes up to 256 KiB: a millisecond or two. */
-const readersPerTurn = 8
+/** Each copies and writes what came in the last step, or a buffer full where it is behind: some milliseconds for all. */
+const readersPerTurn = 16
 
 export interface FillsParts {
   readonly blobs: BlobStore
