@@ -50,24 +50,35 @@ export function createFillBody(parts: FillBodyParts): BlobBody {
     })
   }
 
+  /** What is read instead of the fill. Throws when there is nothing to read any more. */
+  function elsewhere(): DirectBody | undefined {
+    if (closed) throw new BodyClosedError()
+    if (front.failure !== undefined) throw front.failure
+    if (late || front.state === 'alone') direct ??= openDirect(hasBytes)
+    return direct
+  }
+
   async function read(buffer: Uint8Array, position: number): Promise<number> {
-    for (let isMyTurn = !hasBytes; ; ) {
-      if (closed) throw new BodyClosedError()
-      if (front.failure !== undefined) throw front.failure
-      if (late || front.state === 'alone') direct ??= openDirect(hasBytes)
-      if (direct !== undefined) return direct.read(buffer, position)
+    let isMyTurn = !hasBytes
+    for (;;) {
+      const other = elsewhere()
+      if (other !== undefined) return other.read(buffer, position)
       if (position >= front.visible) {
         if (front.state === 'proven') return 0
         await moved()
       } else if (isMyTurn) {
-        const room = hasBytes ? buffer : buffer.subarray(0, firstBytes)
-        hasBytes = true
-        return readSpool(room, position)
+        return readNow(buffer, position)
       } else {
         await turns()
         isMyTurn = true
       }
     }
+  }
+
+  function readNow(buffer: Uint8Array, position: number): number | Promise<number> {
+    const room = hasBytes ? buffer : buffer.subarray(0, firstBytes)
+    hasBytes = true
+    return readSpool(room, position)
   }
 
   return {
