@@ -58,6 +58,10 @@ export function createFillBody(parts: FillBodyParts): BlobBody {
     return direct
   }
 
+  function left(position: number): number {
+    return (front.size ?? Number.POSITIVE_INFINITY) - position
+  }
+
   async function read(buffer: Uint8Array, position: number): Promise<number> {
     let isMyTurn = !hasBytes
     for (;;) {
@@ -69,7 +73,7 @@ export function createFillBody(parts: FillBodyParts): BlobBody {
       } else if (isMyTurn) {
         return readNow(buffer, position)
       } else {
-        await turns()
+        await turns(left(position))
         isMyTurn = true
       }
     }
