@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { existsSync, rmSync } from 'node:fs'
+import { mkdtemp, readdir, readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { linesWithSecrets } from './rig/canary.ts'
@@ -14,7 +14,9 @@ import { countReport, type Tally, tallyOf } from './rig/tally.ts'
 const args = process.argv.slice(2)
 const ci = args.includes('--ci')
 const long = args.includes('--long')
-const output = await mkdtemp(join(tmpdir(), 'headwater-run-'))
+/** All that this run writes is below it and goes with it; a short name, since paths of sockets have a limit. */
+const folder = await mkdtemp(join(tmpdir(), 'hw-'))
+process.on('exit', () => rmSync(folder, { recursive: true, force: true, maxRetries: 3 }))
 const total: Tally = { passed: 0, failed: 0, skipped: [], failures: [] }
 let running: ReturnType<typeof spawn> | undefined
 
@@ -40,7 +42,6 @@ if (!long) {
 if (ci || long)
   await tier(ci ? 'long, shortened' : 'long', () => vitest('long', { HEADWATER_SHORT: ci ? '1' : '' }))
 await tier('no secret in any output', searchSecrets)
-await rm(output, { recursive: true, force: true })
 
 if (total.skipped.length > 0) {
   console.log(`\n${total.skipped.length} skipped:\n${total.skipped.map((name) => `  ${name}`).join('\n')}`)
@@ -68,13 +69,13 @@ async function program(name: string, words: readonly string[]): Promise<Tally> {
 }
 
 async function vitest(project: string, env: Record<string, string> = {}): Promise<Tally> {
-  const report = join(output, `${project}.json`)
+  const report = join(folder, `${project}.json`)
   const code = await execute(
     [
       ...['node_modules/vitest/vitest.mjs', 'run', '--project', project, '--passWithNoTests'],
       ...['--reporter=default', '--reporter=json', `--outputFile.json=${report}`],
     ],
-    { ...env, HEADWATER_TEST_OUTPUT: join(output, 'processes') },
+    { ...env, HEADWATER_TEST_OUTPUT: join(folder, 'processes') },
   )
   const counted = existsSync(report)
     ? countReport(JSON.parse(await readFile(report, 'utf8')))
@@ -86,7 +87,7 @@ async function vitest(project: string, env: Record<string, string> = {}): Promis
 
 /** I4 over all that Headwater said in this run: logs and metrics of every process the tests started. */
 async function searchSecrets(): Promise<Tally> {
-  const folder = join(output, 'processes')
+  const folder = join(folder, 'processes')
   const files = await readdir(folder).catch(() => [])
   const texts = await Promise.all(files.map((file) => readFile(join(folder, file), 'utf8')))
   if (texts.length === 0) return tallyOf([], ['no output was kept in which secrets could be looked for'])
@@ -103,7 +104,7 @@ function execute(
 ): Promise<number | NodeJS.Signals> {
   const child = spawn(process.execPath, words, {
     stdio: ['ignore', 'inherit', 'inherit'],
-    env: { ...process.env, ...env },
+    env: { ...process.env, TMPDIR: folder, ...env },
   })
   running = child
   return new Promise((resolve) => {

@@ -3,11 +3,14 @@ import { describeClients } from '../../rig/clients/describe-clients.ts'
 import { committedCells } from '../../rig/clients/page.ts'
 import { largeLayerBytes } from '../../rig/clients/samples.ts'
 
+/** In CI an eighth: clients keep several copies of a layer at once, and a machine there may have little room for them. */
+const largeBytes = process.env.HEADWATER_SHORT === '1' ? largeLayerBytes / 8 : largeLayerBytes
+
 /** The cell of the table that takes long; the others are the integration tier's. */
-describe('a layer of 1 GiB, through Headwater', () => {
+describe('a large layer, through Headwater', () => {
   const says = ['crane digest', 'crane ls', 'skopeo inspect', 'skopeo list-tags', 'regctl artifact list']
   const only = (command: string) => !says.some((one) => command.startsWith(one))
-  const { cells } = describeClients(['large-layer'], { largeBytes: largeLayerBytes, only })
+  const { cells } = describeClients(['large-layer'], { largeBytes, only })
 
   it('is as the committed table says', async () => {
     const committed = await committedCells()
