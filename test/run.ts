@@ -87,9 +87,9 @@ async function vitest(project: string, env: Record<string, string> = {}): Promis
 
 /** I4 over all that Headwater said in this run: logs and metrics of every process the tests started. */
 async function searchSecrets(): Promise<Tally> {
-  const folder = join(folder, 'processes')
-  const files = await readdir(folder).catch(() => [])
-  const texts = await Promise.all(files.map((file) => readFile(join(folder, file), 'utf8')))
+  const outputs = join(folder, 'processes')
+  const files = await readdir(outputs).catch(() => [])
+  const texts = await Promise.all(files.map((file) => readFile(join(outputs, file), 'utf8')))
   if (texts.length === 0) return tallyOf([], ['no output was kept in which secrets could be looked for'])
   const lines = texts.flatMap(linesWithSecrets)
   for (const line of lines.slice(0, 10)) console.log(line.slice(0, 500))
