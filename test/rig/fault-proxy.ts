@@ -4,8 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 export type WireFault =
   /** Every piece comes so much later, each way. */
   | { readonly kind: 'latency'; readonly ms: number }
-  /** Nothing passes any more, and nobody is told: also on what is open. */
-  | { readonly kind: 'stall' }
+  /** Nothing passes any more, and nobody is told: also on what is open. With `those` only where the client said this. */
+  | { readonly kind: 'stall'; readonly those?: string }
   | { readonly kind: 'refuse' }
   /** RST for everybody. */
   | { readonly kind: 'reset' }
@@ -23,8 +23,12 @@ export interface FaultProxy {
   close(): Promise<void>
 }
 
+const rememberedBytes = 2_000
+
 export async function createFaultProxy(target: number): Promise<FaultProxy> {
   const clients = new Set<Socket>()
+  /** How each began. */
+  const beginnings = new WeakMap<Socket, string>()
   let fault: WireFault | undefined
   let accepted = 0
   let server: Server | undefined
@@ -42,10 +46,19 @@ export async function createFaultProxy(target: number): Promise<FaultProxy> {
       upstream.destroy()
     })
     upstream.once('close', () => {
-      if (fault?.kind !== 'stall') client.end()
+      if (!isStalled(client)) client.end()
     })
-    client.on('data', (chunk: Buffer) => void pass(chunk, upstream, client))
+    client.on('data', (chunk: Buffer) => {
+      const beginning = beginnings.get(client) ?? ''
+      if (beginning.length < rememberedBytes) beginnings.set(client, beginning + chunk.toString('latin1'))
+      void pass(chunk, upstream, client)
+    })
     upstream.on('data', (chunk: Buffer) => void pass(chunk, client, client, true))
+  }
+
+  function isStalled(client: Socket): boolean {
+    if (fault?.kind !== 'stall') return false
+    return fault.those === undefined || (beginnings.get(client) ?? '').includes(fault.those)
   }
 
   /** What still comes for these is dropped, or they would get bytes with a gap. */
@@ -53,7 +66,7 @@ export async function createFaultProxy(target: number): Promise<FaultProxy> {
 
   async function pass(chunk: Buffer, to: Socket, client: Socket, isAnswer = false): Promise<void> {
     if (fault?.kind === 'latency') await sleep(fault.ms)
-    if (fault?.kind === 'stall') return
+    if (isStalled(client)) return
     if (isCut.has(client)) return
     if (fault?.kind === 'cut' && isAnswer) {
       const left = fault.bytes
@@ -96,10 +109,10 @@ export async function createFaultProxy(target: number): Promise<FaultProxy> {
       if (next.kind === 'reset') for (const client of clients) client.resetAndDestroy()
     },
     async lift() {
-      const was = fault
+      const stalled = [...clients].filter(isStalled)
       fault = undefined
       // what was swallowed is missing for good: nothing good comes on these any more
-      if (was?.kind === 'stall') for (const client of clients) client.resetAndDestroy()
+      for (const client of stalled) client.resetAndDestroy()
       if (!server) await listen()
     },
     close: refuse,

@@ -6,12 +6,13 @@ import { join } from 'node:path'
 import { createFaultProxy, type FaultProxy } from './fault-proxy.ts'
 import { type Headwater, startHeadwater, temporaryFolder } from './headwater.ts'
 import { freePort, type RedisServer, startRedis } from './redis.ts'
-import { registryResource, upstreamResources } from './resources.ts'
+import { type Resource, registryResource, upstreamResources } from './resources.ts'
 import { type S3Server, startS3 } from './s3-server.ts'
 
 /** One replica, with the ways between it and all that it shares with others. */
 export interface Replica {
   readonly headwater: Headwater
+  readonly ways: Readonly<Record<'internal' | 'redis' | 's3', FaultProxy>>
   /** Nothing passes any more between it and Redis, S3 and the other replicas; its clients and the upstream stay. */
   partition(): Promise<void>
   /** Only those who ask it are cut off: it goes on renewing. */
@@ -46,7 +47,14 @@ interface Running extends Replica {
   close(): Promise<void>
 }
 
-export async function startFleet({ size, upstream }: { size: number; upstream: string }): Promise<Fleet> {
+export interface FleetOptions {
+  readonly size: number
+  readonly upstream: string
+  /** What the replica at this place is configured with, where that is not the registry `hub` over the upstream. */
+  readonly resources?: (at: number) => readonly Resource[]
+}
+
+export async function startFleet({ size, upstream, resources }: FleetOptions): Promise<Fleet> {
   const folder = await mkdtemp(join(tmpdir(), 'headwater-fleet-'))
   const keyFile = join(folder, 'cluster-key')
   await writeFile(keyFile, `${randomBytes(32).toString('hex')}\n`)
@@ -55,7 +63,9 @@ export async function startFleet({ size, upstream }: { size: number; upstream: s
   let bucket = await s3.makeBucket()
   let replicas: Running[] = []
 
-  async function startReplica(): Promise<Running> {
+  const usual = [...upstreamResources('up', { url: upstream }), registryResource('hub', ['up'])]
+
+  async function startReplica(at: number): Promise<Running> {
     const internalPort = await freePort()
     const ways = {
       internal: await createFaultProxy(internalPort),
@@ -65,7 +75,7 @@ export async function startFleet({ size, upstream }: { size: number; upstream: s
     const internalUrl = `http://127.0.0.1:${ways.internal.port}`
     const data = await temporaryFolder()
     const headwater = await startHeadwater({
-      resources: [...upstreamResources('up', { url: upstream }), registryResource('hub', ['up'])],
+      resources: resources?.(at) ?? usual,
       data,
       args: [
         ...['--redis-url', `redis://127.0.0.1:${ways.redis.port}`, '--s3-bucket', bucket],
@@ -77,6 +87,7 @@ export async function startFleet({ size, upstream }: { size: number; upstream: s
     const all = Object.values(ways)
     return {
       headwater,
+      ways,
       internalUrl,
       async partition() {
         await Promise.all(all.map((way) => way.set({ kind: 'stall' })))
@@ -103,7 +114,7 @@ export async function startFleet({ size, upstream }: { size: number; upstream: s
   }
 
   const startAll = async () => {
-    replicas = await Promise.all(Array.from({ length: size }, startReplica))
+    replicas = await Promise.all(Array.from({ length: size }, (_, at) => startReplica(at)))
   }
   await startAll()
   const balancer = await startBalancer(() => replicas.map(({ headwater }) => headwater.host))
@@ -131,7 +142,7 @@ export async function startFleet({ size, upstream }: { size: number; upstream: s
     async replace(replica) {
       const old = replicas.find((one) => one === replica)!
       await old.close()
-      const next = await startReplica()
+      const next = await startReplica(replicas.indexOf(old))
       replicas = replicas.map((one) => (one === old ? next : one))
       return next
     },
