@@ -13,7 +13,7 @@ const progressMs = 1_000
 export const reindexCommand: Command = {
   summary:
     'tells Redis of every document in the bucket, as after a loss of its data; beside running proxies too',
-  flags: sharedFlags.filter(({ name }) => !name.startsWith('spool')),
+  flags: sharedFlags.filter(({ name }) => !/^(?:spool|s3-redirect)/.test(name)),
   async run(values) {
     const problems: string[] = []
     const settings = readSharedSettings(values, '', problems)
@@ -33,7 +33,7 @@ export const reindexCommand: Command = {
 
 async function reindex(settings: SharedSettings): Promise<Rebuilt> {
   const { openSharedIndex } = await import('../proxy/store/shared-stores.ts')
-  const { documents, index, close } = await openSharedIndex(settings)
+  const { documents, index, uses, close } = await openSharedIndex(settings)
   let saidAt = performance.now()
   const onProgress = (done: Rebuilt) => {
     if (performance.now() - saidAt < progressMs) return
@@ -41,12 +41,12 @@ async function reindex(settings: SharedSettings): Promise<Rebuilt> {
     process.stderr.write(`${format(done)} so far\n`)
   }
   try {
-    return await rebuildIndex(documents, index, { atOnce, onProgress })
+    return await rebuildIndex(documents, index, { atOnce, totals: uses, onProgress })
   } finally {
     close()
   }
 }
 
-function format({ tags, links, skipped }: Rebuilt): string {
-  return `${tags} tags, ${links} links, ${skipped} other documents`
+function format({ tags, links, uses, skipped }: Rebuilt): string {
+  return `${tags} tags, ${links} links, ${uses} uses, ${skipped} other documents`
 }

@@ -19,6 +19,7 @@ const allowed: Record<string, readonly string[]> = {
   'proxy/store/': ['node:', 'proxy/oci/', 'proxy/store/', 'proxy/observer', 'lru-cache'],
   'proxy/store/documents.ts': ['node:', 'proxy/oci/', 'proxy/store/', 'zod'],
   'proxy/store/s3-bucket.ts': ['node:', 'proxy/store/', '@aws-sdk/client-s3'],
+  'proxy/store/s3-presigner.ts': ['@aws-sdk/'],
   'proxy/store/redis-connection.ts': ['node:', 'proxy/store/', 'ioredis'],
   'proxy/upstream/': [
     ...['node:', 'proxy/oci/', 'proxy/upstream/', 'proxy/routes', 'proxy/observer'],
@@ -39,6 +40,7 @@ const allowed: Record<string, readonly string[]> = {
     ...[
       'proxy/store/index-store',
       'proxy/store/keys',
+      'proxy/store/use-snapshots',
       'proxy/upstream/client',
       'proxy/upstream/errors',
       'lru-cache',
@@ -94,7 +96,7 @@ describe('who may import whom', () => {
     ['@kubernetes/client-node', /^(?:operator\/runtime|cli)\//],
     ['fastify', /^proxy\/http\//],
     ['node:sqlite', /^proxy\/store\//],
-    ['@aws-sdk/client-s3', /^proxy\/store\/s3-bucket\.ts$/],
+    ['@aws-sdk/client-s3', /^proxy\/store\/s3-(?:bucket|presigner)\.ts$/],
     ['ioredis', /^proxy\/store\/redis-connection\.ts$/],
   ])('%s lives in one place', (name, home) => {
     expect(files.filter((path) => importsOf(path).includes(name) && !home.test(path))).toEqual([])

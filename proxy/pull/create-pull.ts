@@ -1,8 +1,10 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Observer } from '../observer.ts'
 import type { BlobStore } from '../store/blob-store.ts'
 import type { DocumentStore } from '../store/document-store.ts'
 import type { IndexStore } from '../store/index-store.ts'
 import type { Leases } from '../store/leases.ts'
+import type { UseSnapshots } from '../store/use-snapshots.ts'
 import type { UpstreamClient } from '../upstream/client.ts'
 import { UpstreamError } from '../upstream/errors.ts'
 import { createAdmission } from './admission.ts'
@@ -37,6 +39,8 @@ export interface PullParts {
   readonly negativeMs?: number
   /** Where there are other replicas over the same stores. */
   readonly replicas?: { readonly leases: Leases; readonly peers: Peers } | undefined
+  /** Where the index can lose its data. */
+  readonly snapshots?: UseSnapshots | undefined
 }
 
 export interface PullPath extends Pull {
@@ -44,13 +48,19 @@ export interface PullPath extends Pull {
   brought: Sharing['brought']
   /** Writes the uses counted so far. Called now and then, and by `close`. */
   flush(): Promise<void>
+  /** Keeps a snapshot of the uses. Called now and then, and by `drain`. */
+  snapshot(): Promise<void>
   /** Starts no fill any more; lets the running ones go on for so long; then makes durable what memory serves. */
   drain(ms: number): Promise<void>
 }
 
+/** All that keeping the last uses may delay an end. */
+const lastSnapshotMs = 5_000
+
 /** The pull path over one set of stores. Its answers depend on the routes each request brings. */
 export function createPull(parts: PullParts): PullPath {
-  const { client, blobs, documents, index, observer, now, monotonicNow, negativeMs, replicas } = parts
+  const { client, blobs, documents, index, observer, now, monotonicNow, negativeMs, replicas, snapshots } =
+    parts
   const commits = createCommits(observer)
   const catalog = createCatalog({ documents, index, observer })
   const content = createContent({ blobs, observer })
@@ -62,7 +72,7 @@ export function createPull(parts: PullParts): PullPath {
     ...(negativeMs === undefined ? {} : { negativeMs }),
   })
   const admission = createAdmission({ catalog, content, commits, now })
-  const uses = createUses({ index, now, observer })
+  const uses = createUses({ index, now, observer, snapshots })
   const fills = createFills({ blobs, observer })
   const sharing = replicas
     ? createSharing({
@@ -89,10 +99,12 @@ export function createPull(parts: PullParts): PullPath {
     ...createReferrers({ ...shared, ...checks }),
     brought: sharing.brought,
     flush: () => uses.flush(),
+    snapshot: () => uses.snapshot(),
     async drain(ms) {
       await fills.drain(ms)
       await commits.settled()
       await uses.flush()
+      await Promise.race([uses.snapshot(), sleep(lastSnapshotMs, undefined, { ref: false })])
     },
   }
 }

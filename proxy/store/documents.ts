@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { type Digest, isDigest } from '../oci/digest.ts'
-import type { LinkEntry, Mention, TagEntry } from './index-store.ts'
+import type { LinkEntry, LinkKind, Mention, TagEntry, TagKey, Use } from './index-store.ts'
 
 /** The shape of the two documents. What does not parse is treated as absent, and `scrub` reports it. */
 const DigestText = z.custom<Digest>((value) => isDigest(value))
@@ -28,6 +28,15 @@ const LinkDocument = z.object({
   subject: DigestText.optional(),
 })
 
+/** A tag, or a digest, with its last use and its downloads. */
+const UseText = z.tuple([z.string(), z.number().min(0), z.number().int().min(0)])
+
+const UsesDocument = z.object({
+  tags: z.array(UseText),
+  manifests: z.array(UseText),
+  blobs: z.array(UseText),
+})
+
 /** `checkedAt` is the index's to know: an entry read from a document is stale. */
 export function parseTagDocument(body: string): TagEntry | undefined {
   const parsed = TagDocument.safeParse(parseJson(body))
@@ -49,6 +58,36 @@ export function formatTagDocument({ digest, mediaType, size, writtenAt, walks }:
 
 export function formatLinkDocument({ mediaType, size, origin, children, subject }: LinkEntry): string {
   return JSON.stringify({ mediaType, size, origin, children, subject })
+}
+
+/** The uses of one upstream's repository. */
+export function parseUsesDocument(
+  place: Pick<TagKey, 'upstreamId' | 'repository'>,
+  body: string,
+): Use[] | undefined {
+  const parsed = UsesDocument.safeParse(parseJson(body)).data
+  if (!parsed) return undefined
+  const linked = (kind: LinkKind, uses: readonly z.infer<typeof UseText>[]) =>
+    uses.flatMap(([digest, usedAt, downloads]): Use[] =>
+      isDigest(digest) ? [{ link: { ...place, kind, digest }, usedAt, downloads }] : [],
+    )
+  return [
+    ...parsed.tags.map(([tag, usedAt, downloads]): Use => ({ tag: { ...place, tag }, usedAt, downloads })),
+    ...linked('manifest', parsed.manifests),
+    ...linked('blob', parsed.blobs),
+  ]
+}
+
+export function formatUsesDocument(uses: readonly Use[]): string {
+  const linked = (kind: LinkKind) =>
+    uses.flatMap(({ link, usedAt, downloads }) =>
+      link?.kind === kind ? [[link.digest, usedAt, downloads]] : [],
+    )
+  return JSON.stringify({
+    tags: uses.flatMap(({ tag, usedAt, downloads }) => (tag ? [[tag.tag, usedAt, downloads]] : [])),
+    manifests: linked('manifest'),
+    blobs: linked('blob'),
+  })
 }
 
 function parseJson(body: string): unknown {

@@ -113,7 +113,9 @@ export interface Mention {
   readonly size: number
 }
 
-export type Use = { readonly usedAt: number; readonly downloads: number } & (
+/** What can be used. */
+export type UseKey =
   | { readonly tag: TagKey; readonly link?: undefined }
   | { readonly link: LinkKey; readonly tag?: undefined }
-)
+
+export type Use = { readonly usedAt: number; readonly downloads: number } & UseKey

@@ -15,6 +15,25 @@ export function linkDocumentKey({ upstreamId, repository, kind, digest }: LinkKe
   return `upstreams/${upstreamId}/${repository}/_links/${kind}s/${algorithmOf(digest)}/${hexOf(digest)}`
 }
 
+/** Where the uses of all that is cached of a repository are kept, see use-snapshots.ts. */
+export function usesDocumentKey({
+  upstreamId,
+  repository,
+}: Pick<TagKey, 'upstreamId' | 'repository'>): string {
+  return `upstreams/${upstreamId}/${repository}/_uses`
+}
+
+const usesKeyPattern = /^upstreams\/(?<upstreamId>[a-f0-9]{64})\/(?<repository>[^_].*?)\/_uses$/
+
+/** The opposite; undefined for any other key. */
+export function parseUsesDocumentKey(
+  key: string,
+): { readonly upstreamId: string; readonly repository: string } | undefined {
+  const { upstreamId, repository } = usesKeyPattern.exec(key)?.groups ?? {}
+  if (upstreamId === undefined || repository === undefined || !isName(repository)) return undefined
+  return { upstreamId, repository }
+}
+
 const keyPattern =
   /^upstreams\/(?<upstreamId>[a-f0-9]{64})\/(?<repository>[^_].*?)\/_(?<kind>tags|referrers|links\/manifests|links\/blobs)\/(?<last>[^/]+|[^/]+\/[^/]+)$/
 

@@ -1,11 +1,14 @@
 import type { DocumentStore } from './document-store.ts'
 import { parseLinkDocument, parseTagDocument } from './documents.ts'
 import type { IndexStore } from './index-store.ts'
-import { parseDocumentKey } from './keys.ts'
+import { parseDocumentKey, parseUsesDocumentKey } from './keys.ts'
+import { restoreUses, type UseTotals } from './use-snapshots.ts'
 
 export interface Rebuilt {
   readonly tags: number
   readonly links: number
+  /** Of tags and links, as of the last snapshot. */
+  readonly uses: number
   /** Documents that are none of ours, or do not parse. */
   readonly skipped: number
 }
@@ -19,16 +22,25 @@ export async function rebuildIndex(
   index: IndexStore,
   {
     atOnce = 1,
+    totals,
     onProgress = () => {},
   }: {
     /** So many documents are read at a time. */
     readonly atOnce?: number
+    /** Where uses were kept, they are restored in the end. */
+    readonly totals?: UseTotals
     readonly onProgress?: (done: Rebuilt) => void
   } = {},
 ): Promise<Rebuilt> {
-  const counts = { tags: 0, links: 0, skipped: 0 }
+  const counts = { tags: 0, links: 0, uses: 0, skipped: 0 }
+  /** One for each repository at most. */
+  const snapshots: string[] = []
 
-  async function tell(key: string): Promise<keyof Rebuilt> {
+  async function tell(key: string): Promise<keyof Rebuilt | undefined> {
+    if (parseUsesDocumentKey(key)) {
+      snapshots.push(key)
+      return undefined
+    }
     const parsed = parseDocumentKey(key)
     const body = parsed && (await documents.get(key))?.body
     const tag = parsed?.tag && body !== undefined && parseTagDocument(body)
@@ -47,7 +59,8 @@ export async function rebuildIndex(
   async function work(): Promise<void> {
     try {
       for (let next = await keys.next(); !next.done && !failed; next = await keys.next()) {
-        counts[await tell(next.value)] += 1
+        const told = await tell(next.value)
+        if (told) counts[told] += 1
         onProgress(counts)
       }
     } catch (error) {
@@ -56,6 +69,14 @@ export async function rebuildIndex(
     }
   }
 
+  async function restore(): Promise<void> {
+    for (let key = snapshots.pop(); key !== undefined && totals; key = snapshots.pop()) {
+      counts.uses += (await restoreUses(documents, totals, key)) ?? 0
+      onProgress(counts)
+    }
+  }
+
   await Promise.all(Array.from({ length: atOnce }, work))
+  await Promise.all(Array.from({ length: atOnce }, restore))
   return counts
 }

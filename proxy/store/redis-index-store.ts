@@ -6,7 +6,7 @@ import {
   parseMention,
   parseTagDocument,
 } from './documents.ts'
-import type { IndexStore, LinkEntry, LinkKey, Listed, TagEntry, TagKey, Use } from './index-store.ts'
+import type { IndexStore, LinkEntry, LinkKey, Listed, TagEntry, TagKey, Use, UseKey } from './index-store.ts'
 import { type RedisConnection, RedisReplyError } from './redis-connection.ts'
 import {
   deleteLinkScript,
@@ -34,6 +34,8 @@ const tagKeyOf = (key: TagKey) => `${layout}:t:${slotOf(key)}:${key.tag}`
 const tagsOf = (place: Place) => `${layout}:T:${slotOf(place)}`
 const linkKeyOf = (key: LinkKey) => `${layout}:l:${slotOf(key)}:${linkMember(key)}`
 const linkMember = ({ kind, digest }: Pick<LinkKey, 'kind' | 'digest'>) => `${kind}:${digest}`
+/** Of the entry that has its use. */
+export const usedKeyOf = ({ tag, link }: UseKey) => (tag ? tagKeyOf(tag) : linkKeyOf(link))
 const linksOf = (place: Place) => `${layout}:L:${slotOf(place)}`
 const mentionsOf = (place: Place) => `${layout}:m:${slotOf(place)}:`
 const possessionOf = (origin: string, digest: Digest) => `${layout}:p:${digest}:${origin}`
@@ -196,8 +198,8 @@ export function createRedisIndexStore({ redis }: { redis: Pick<RedisConnection, 
     await redis.send('HDEL', possessionOf(origin, key.digest), linkKeyOf(key))
   }
 
-  async function record({ tag, link, usedAt, downloads }: Use): Promise<void> {
-    await run(useScript, [tag ? tagKeyOf(tag) : linkKeyOf(link)], usedAt, downloads)
+  async function record(use: Use): Promise<void> {
+    await run(useScript, [usedKeyOf(use)], use.usedAt, use.downloads)
   }
 }
 

@@ -93,6 +93,15 @@ redis.pcall('ZREM', KEYS[2], ARGV[1])
 if ARGV[2] ~= '' then forget(ARGV[3], childrenOf(known[1]), ARGV[2]) end
 return known[2]`
 
+/** KEYS: entry. ARGV: the least that its usedAt and its downloads may be. */
+export const raiseUseScript = `${helpers}
+local known = get(KEYS[1], 'e', 'u', 'n')
+if not known[1] then return 0 end
+local used = math.max(tonumber(known[2] or '') or 0, tonumber(ARGV[1]))
+local downloads = math.max(tonumber(known[3] or '') or 0, tonumber(ARGV[2]))
+put(KEYS[1], 'u', string.format('%.0f', used), 'n', string.format('%.0f', downloads))
+return 1`
+
 /** KEYS: entry. ARGV: usedAt, downloads. */
 export const useScript = `${helpers}
 local known = get(KEYS[1], 'e', 'u', 'n')

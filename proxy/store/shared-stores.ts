@@ -20,10 +20,12 @@ import {
 } from './redis-connection.ts'
 import { createRedisIndexStore } from './redis-index-store.ts'
 import { createRedisLeases } from './redis-leases.ts'
+import { createRedisUseTotals } from './redis-use-totals.ts'
 import { createS3BlobStore } from './s3-blob-store.ts'
 import { createBucket } from './s3-bucket.ts'
 import { createS3DocumentStore } from './s3-document-store.ts'
 import { createSoftIndex, softDocuments } from './soft-stores.ts'
+import { createUseSnapshots, type UseSnapshots, type UseTotals } from './use-snapshots.ts'
 
 export interface SharedStores {
   readonly blobs: BlobStore
@@ -31,6 +33,8 @@ export interface SharedStores {
   readonly index: IndexStore
   /** Undefined where nothing is shared. */
   readonly leases: Leases | undefined
+  /** Undefined where the index keeps what it was told. */
+  readonly snapshots: UseSnapshots | undefined
   /** The names of the stores that are away. */
   degraded(): readonly SharedStoreName[]
   /** Only when nobody uses the stores any more. */
@@ -50,6 +54,7 @@ export interface SharedStoresOptions {
   readonly s3: {
     readonly bucket: string
     readonly endpoint: string | undefined
+    readonly redirectEndpoint: string | undefined
     readonly region: string | undefined
   }
   readonly spool: { readonly folder: string; readonly maxBytes: number | undefined }
@@ -105,12 +110,14 @@ export async function openSharedStores({
     const [connected] = await Promise.all([connection.ready(startMs), bucket.check()])
     if (!connected) breaker.failed(new Error('Redis could not be reached at the start'))
     const blobs = createS3BlobStore({ bucket, hot, observer })
+    const documents = createS3DocumentStore({ bucket })
     const away = { redis: breaker, s3: bucket } as const
     return {
       blobs,
-      documents: softDocuments(createS3DocumentStore({ bucket })),
+      documents: softDocuments(documents),
       index: { ...index, changes },
       leases: createRedisLeases({ redis: guarded }),
+      snapshots: createUseSnapshots({ documents, totals: createRedisUseTotals({ redis: guarded }) }),
       degraded: () => (['redis', 's3'] as const).filter((name) => !away[name].available),
       async close() {
         await Promise.race([blobs.settled(), sleep(endMs, undefined, { ref: false })])
@@ -131,7 +138,7 @@ export async function openSharedIndex({
   redis,
   s3,
 }: Pick<SharedStoresOptions, 'redis' | 's3'>): Promise<
-  Pick<SharedStores, 'documents' | 'index'> & { close(): void }
+  Pick<SharedStores, 'documents' | 'index'> & { readonly uses: UseTotals; close(): void }
 > {
   const connection = connectToRedis(redis)
   const bucket = createBucket(s3)
@@ -143,7 +150,8 @@ export async function openSharedIndex({
     if (!(await connection.ready(startMs))) throw new StoreUnavailableError('Redis cannot be reached')
     if (!(await bucket.check())) throw new StoreUnavailableError('S3 cannot be reached')
     const index = createRedisIndexStore({ redis: connection })
-    return { documents: createS3DocumentStore({ bucket }), index, close }
+    const uses = createRedisUseTotals({ redis: connection })
+    return { documents: createS3DocumentStore({ bucket }), index, uses, close }
   } catch (error) {
     close()
     throw error

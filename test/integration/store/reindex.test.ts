@@ -67,7 +67,7 @@ describeWithParts(['redis-server', 'versitygw'], 'headwater reindex', () => {
     const index = createRedisIndexStore({ redis: connection })
     await index.putTag(tags[0]!, { ...tagEntry, checkedAt: 77 })
     const { code, stdout } = await reindex(redis.url)
-    expect([code, stdout]).toEqual([0, '200 tags, 200 links, 1 other documents; done\n'])
+    expect([code, stdout]).toEqual([0, '200 tags, 200 links, 0 uses, 1 other documents; done\n'])
     expect(await collect(index.listTags(upstreamId))).toHaveLength(200)
     expect(await collect(index.listLinks(upstreamId))).toHaveLength(200)
     expect((await index.getTag(tags[0]!))?.checkedAt).toBe(77)

@@ -109,7 +109,12 @@ describe('rebuilding the index', () => {
     await stores.documents.put(linkDocumentKey({ ...image.linkKey, repository: 'broken' }), '{}')
     await stores.documents.put('something/else', '{}')
 
-    expect(await rebuildIndex(stores.documents, stores.index)).toEqual({ tags: 1, links: 3, skipped: 3 })
+    expect(await rebuildIndex(stores.documents, stores.index)).toEqual({
+      tags: 1,
+      links: 3,
+      uses: 0,
+      skipped: 3,
+    })
     expect((await stores.index.getTag(tagOf('library/alpine')))?.checkedAt).toBe(99_000)
     expect(await stores.index.getTag(tagOf('broken'))).toBeUndefined()
     for await (const { downloads } of stores.index.listTags(image.linkKey.upstreamId))
