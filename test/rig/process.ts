@@ -9,6 +9,7 @@ export interface RunningProcess {
   log(): string
   /** Resolves with the exit code, or the signal's name, once it ended by itself or by one of ours. */
   readonly exited: Promise<number | NodeJS.Signals>
+  hasEnded(): boolean
   signal(signal: NodeJS.Signals): void
   /** SIGTERM, and after `graceMs` SIGKILL. Safe to repeat. */
   stop(graceMs?: number): Promise<number | NodeJS.Signals>
@@ -17,14 +18,14 @@ export interface RunningProcess {
 
 const logLimit = 8 * 1024 * 1024
 
-/** Starts a program and waits until its output matches `ready`; what it said is in the error where it does not. */
+/** Starts a program and waits until its output matches `ready`; what it said last is in the error where it does not. */
 export async function startProcess({
   command,
   args = [],
   env = {},
   cwd,
   ready,
-  timeoutMs = 30_000,
+  timeoutMs = 90_000,
 }: {
   command: string
   args?: readonly string[]
@@ -50,7 +51,8 @@ export async function startProcess({
   const exited = exitOf(child)
 
   const match = await new Promise<RegExpExecArray>((resolve, reject) => {
-    const fail = (reason: string) => reject(new Error(`${command} ${args.join(' ')}: ${reason}\n${text}`))
+    const fail = (reason: string) =>
+      reject(new Error(`${command} ${args.join(' ')}: ${reason}\n${lastLines(text)}`))
     const timer = setTimeout(() => {
       child.kill('SIGKILL')
       fail(`not ready after ${timeoutMs} ms`)
@@ -86,6 +88,7 @@ export async function startProcess({
     ready: match,
     log: () => text,
     exited,
+    hasEnded: () => child.exitCode !== null || child.signalCode !== null,
     signal: (signal) => void child.kill(signal),
     stop,
     async kill9() {
@@ -93,6 +96,12 @@ export async function startProcess({
       await exited
     },
   }
+}
+
+/** The end of what a program said, short enough for an error: the reason for it is there. */
+export function lastLines(text: string, count = 30): string {
+  const lines = text.trimEnd().split('\n').slice(-count)
+  return lines.map((line) => line.slice(0, 500)).join('\n')
 }
 
 const ours = new Set<ChildProcess>()

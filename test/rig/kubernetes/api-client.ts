@@ -18,7 +18,11 @@ export interface ApiClient {
 
 export const serverSideApply = 'application/apply-patch+yaml'
 
-export function createApiClient({ url, ca, token }: { url: string; ca: string; token: string }): ApiClient {
+/** `why` is asked what to say beside it when there is no answer. */
+export function createApiClient(
+  { url, ca, token }: { url: string; ca: string; token: string },
+  why: () => string = () => '',
+): ApiClient {
   const agent = new Agent({ ca, keepAlive: true, maxSockets: 8 })
   const { hostname, port } = new URL(url)
 
@@ -31,7 +35,9 @@ export function createApiClient({ url, ca, token }: { url: string; ca: string; t
           resolve(read(answer)),
         )
         sent.on('timeout', () => sent.destroy(new Error(`no answer to ${method} ${path}`)))
-        sent.on('error', reject)
+        sent.on('error', (error) => {
+          reject(new Error(`${method} ${path}: ${error.message}\n${why()}`.trimEnd(), { cause: error }))
+        })
         sent.end(body === undefined ? undefined : JSON.stringify(body))
       })
     },

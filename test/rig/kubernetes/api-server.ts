@@ -1,14 +1,14 @@
 import { rm, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createCertificateAuthority } from '../certificates.ts'
 import { temporaryFolder } from '../headwater.ts'
 import { needPart, type PartName } from '../parts.ts'
-import { mustRun, type Ran, type RunningProcess, run, startProcess } from '../process.ts'
+import { lastLines, mustRun, type Ran, type RunningProcess, run, startProcess } from '../process.ts'
 import { type ApiClient, createApiClient, mustSucceed } from './api-client.ts'
 import { installCrds, untilCrdsAreServed } from './crds.ts'
 import { type Etcd, startEtcd } from './etcd.ts'
-import { isFree, pickPort } from './port.ts'
+import { isFree, onFreePort } from './port.ts'
 
 /** What tests with an API server need, for `describeWithParts`. */
 export const apiServerParts: readonly PartName[] = ['etcd', 'kube-apiserver', 'kubectl', 'openssl']
@@ -56,20 +56,40 @@ export interface Account {
   readonly client: ApiClient
 }
 
-export async function startApiServer({ args = [], crds = true }: ApiServerOptions = {}): Promise<ApiServer> {
+export function startApiServer(options: ApiServerOptions = {}): Promise<ApiServer> {
+  return onFreePort((port) => startOn(port, options))
+}
+
+async function startOn(port: number, { args = [], crds = true }: ApiServerOptions): Promise<ApiServer> {
+  await using unfinished = new AsyncDisposableStack()
   const folder = await temporaryFolder()
+  unfinished.defer(() => rm(folder, { recursive: true, force: true, maxRetries: 3 }))
   const at = (name: string) => join(folder, name)
   const authority = await createCertificateAuthority()
-  const [serving, signing, etcd, port] = await Promise.all([
+  unfinished.defer(() => rm(dirname(authority.caFile), { recursive: true, force: true }))
+  const [serving, signing] = await Promise.all([
     authority.issue(),
     authority.issue({ commonName: 'service accounts' }),
-    startEtcd(at('etcd')),
-    pickPort(),
   ])
+  const etcd = await startEtcd(at('etcd'))
+  unfinished.defer(() => etcd.stop())
   const url = `https://127.0.0.1:${port}`
+  let running: RunningProcess | undefined
+  /** Why there may be no answer, for people. */
+  const whatEnded = () =>
+    [
+      { name: 'etcd', ended: etcd.hasEnded(), log: etcd.log() },
+      { name: 'kube-apiserver', ended: running?.hasEnded() ?? true, log: running?.log() ?? '' },
+    ]
+      .filter(({ ended }) => ended)
+      .map(({ name, log }) => `${name} has ended, with:\n${lastLines(log, 8)}`)
+      .join('\n')
   const clients: ApiClient[] = []
+  unfinished.defer(() => {
+    for (const client of clients) client.close()
+  })
   async function account(name: string, token: string): Promise<Account> {
-    const client = createApiClient({ url, ca: authority.ca, token })
+    const client = createApiClient({ url, ca: authority.ca, token }, whatEnded)
     clients.push(client)
     const kubeconfig = at(`${name}.kubeconfig`)
     await writeFile(kubeconfig, kubeconfigOf({ url, ca: authority.ca, token }), { mode: 0o600 })
@@ -78,7 +98,6 @@ export async function startApiServer({ args = [], crds = true }: ApiServerOption
   const admin = await account('admin', 'token-of-the-administrator')
   await writeFile(at('tokens.csv'), `${admin.token},admin,admin,"system:masters"\n`)
 
-  let running: RunningProcess
   const start = async (): Promise<void> => {
     await until(() => isFree(port), `port ${port} is still in use`)
     running = await startProcess({
@@ -97,13 +116,14 @@ export async function startApiServer({ args = [], crds = true }: ApiServerOption
         ...['--disable-admission-plugins=ServiceAccount', '--profiling=false', ...args],
       ],
       ready: /Serving securely on /,
-      timeoutMs: 120_000,
+      timeoutMs: 180_000,
     })
     const isReady = async () =>
       (await admin.client.request('GET', '/readyz').catch(() => undefined))?.status === 200
-    await until(isReady, 'the API server is not ready')
+    await until(isReady, 'the API server is not ready', 120_000)
     await untilCrdsAreServed(admin.client)
   }
+  unfinished.defer(() => running?.kill9())
   await start()
   if (crds) await installCrds(admin.client)
 
@@ -113,17 +133,18 @@ export async function startApiServer({ args = [], crds = true }: ApiServerOption
     input === undefined ? {} : { input },
   ]
   let namespaces = 0
+  const parts = unfinished.move()
   return {
     url,
     caFile: authority.caFile,
     kubeconfig: admin.kubeconfig,
     folder,
     get pid() {
-      return running.pid
+      return running!.pid
     },
     etcd,
     client: admin.client,
-    log: () => running.log(),
+    log: () => running!.log(),
     kubectl: (words, input) => run(...kubectlCall(words, input)),
     mustKubectl: (words, input) => mustRun(...kubectlCall(words, input)),
     async createNamespace(name = `test-${++namespaces}`) {
@@ -138,18 +159,13 @@ export async function startApiServer({ args = [], crds = true }: ApiServerOption
       const { status } = mustSucceed(await admin.client.request('POST', `${path}/${name}/token`, request))
       return account(`${namespace}.${name}`, status.token)
     },
-    signal: (signal) => running.signal(signal),
+    signal: (signal) => running!.signal(signal),
     async stop() {
-      await running.stop(5000)
+      await running!.stop(5000)
     },
-    kill9: () => running.kill9(),
+    kill9: () => running!.kill9(),
     start,
-    async close() {
-      for (const client of clients) client.close()
-      await running.kill9()
-      await etcd.stop()
-      await rm(folder, { recursive: true, force: true })
-    },
+    close: () => parts.disposeAsync(),
   }
 }
 

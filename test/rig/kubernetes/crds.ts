@@ -34,7 +34,7 @@ export async function untilCrdsAreServed(client: ApiClient): Promise<void> {
       .map(({ name }) => `/apis/${spec.group}/${name}/${spec.names.plural}`),
   )
   for (const list of lists) {
-    for (const deadline = Date.now() + 20_000; (await client.request('GET', list)).status !== 200; ) {
+    for (const deadline = Date.now() + 60_000; (await client.request('GET', list)).status !== 200; ) {
       if (Date.now() > deadline) throw new Error(`${list} is not served`)
       await sleep(25)
     }

@@ -1,4 +1,5 @@
-import { join } from 'node:path'
+import { readFile, rm } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { temporaryFolder } from '../headwater.ts'
 import { type RunningProcess, startProcess } from '../process.ts'
@@ -25,9 +26,18 @@ export interface Installation {
     wanted: { type: string; status: string; reason?: string; namespace?: string },
   ): Promise<Body>
   documents(): Promise<Body[]>
+  /**
+   * Makes the change and resolves when other documents than before lie in the routes namespace and these proxies serve
+   * just those: a pull that came earlier would be cached. For changes of one document.
+   */
+  whenTaken(
+    change: () => Promise<unknown>,
+    by: readonly Pick<ProxyProcess, 'data'>[],
+    withinMs?: number,
+  ): Promise<void>
   startOperator(args?: readonly string[]): Promise<OperatorProcess>
   startProxy(options?: { data?: string; args?: readonly string[] }): Promise<ProxyProcess>
-  /** Ends every program it started. */
+  /** Ends every program it started, and deletes what those kept. */
   close(): Promise<void>
 }
 
@@ -50,13 +60,35 @@ export async function install(server: ApiServer): Promise<Installation> {
   const operatorAccount = await server.serviceAccount(namespace, 'headwater-operator')
   const proxyAccount = await server.serviceAccount(namespace, 'headwater-proxy')
   const started: Pick<RunningProcess, 'kill9'>[] = []
+  const folders: string[] = []
 
   const get: Installation['get'] = async (kind, name, where = 'default') =>
     (await server.client.request('GET', `${apis}/namespaces/${where}/${kind}/${name}`)).body
 
+  const documents = async (): Promise<Body[]> => {
+    const path = `/api/v1/namespaces/${routesNamespace}/secrets`
+    const { items } = (await server.client.request('GET', path)).body
+    return items.map((item: Body) => JSON.parse(Buffer.from(item.data.document, 'base64').toString()))
+  }
+
   return {
     server,
     get,
+    documents,
+    async whenTaken(change, by, withinMs) {
+      const before = revisionsOf(await documents())
+      await change()
+      let [lying, served]: [string, string[]] = ['', []]
+      await until(
+        async () => {
+          lying = revisionsOf(await documents())
+          served = await Promise.all(by.map(({ data }) => servedBy(data)))
+          return lying !== before && served.every((each) => each === lying)
+        },
+        () => `before: ${before}\nlying: ${lying}\nserved: ${served.join('\n')}`,
+        withinMs,
+      )
+    },
     async apply(resources) {
       await server.mustKubectl(['apply', '-f', '-'], toYaml(resources))
     },
@@ -76,11 +108,6 @@ export async function install(server: ApiServer): Promise<Installation> {
       )
       return last
     },
-    async documents() {
-      const path = `/api/v1/namespaces/${routesNamespace}/secrets`
-      const { items } = (await server.client.request('GET', path)).body
-      return items.map((item: Body) => JSON.parse(Buffer.from(item.data.document, 'base64').toString()))
-    },
     async startOperator(args = []) {
       const running = await startProcess({
         command: process.execPath,
@@ -95,6 +122,7 @@ export async function install(server: ApiServer): Promise<Installation> {
     },
     async startProxy({ data, args = [] } = {}) {
       const folder = data ?? join(await temporaryFolder(), 'data')
+      if (data === undefined) folders.push(dirname(folder))
       const running = await startProcess({
         command: process.execPath,
         args: [
@@ -117,15 +145,29 @@ export async function install(server: ApiServer): Promise<Installation> {
     },
     async close() {
       await Promise.all(started.map((each) => each.kill9()))
+      for (const folder of folders) await rm(folder, { recursive: true, force: true, maxRetries: 3 })
     },
   }
+}
+
+/** What a proxy keeps on its disk is what it took last. */
+async function servedBy(data: string): Promise<string> {
+  const text = await readFile(join(data, 'routes.json'), 'utf8').catch(() => '{"documents": {}}')
+  return revisionsOf(Object.values(JSON.parse(text).documents))
+}
+
+function revisionsOf(documents: readonly Body[]): string {
+  return documents
+    .map(({ revision }) => String(revision))
+    .toSorted()
+    .join()
 }
 
 /** Waits until it holds; throws what is said then where it does not. */
 export async function until(
   holds: () => Promise<boolean> | boolean,
   otherwise: () => string = () => 'it does not come true',
-  timeoutMs = 15_000,
+  timeoutMs = 40_000,
 ): Promise<void> {
   for (const deadline = Date.now() + timeoutMs; !(await holds()); ) {
     if (Date.now() > deadline) throw new Error(otherwise())
