@@ -15,6 +15,11 @@ export const sharedFlags: readonly Flag[] = [
     help: 'the bucket of the cache; credentials come from where the AWS SDK looks for them',
   },
   { name: 's3-endpoint', value: 'URL', help: 'of an S3 server that is not AWS' },
+  {
+    name: 's3-redirect-endpoint',
+    value: 'URL',
+    help: 'by which clients reach S3 where a registry has blobDelivery: Redirect; without it as --s3-endpoint',
+  },
   { name: 's3-region', value: 'REGION', help: 'of the bucket; without it as the AWS SDK finds it' },
   {
     name: 'spool',
@@ -33,6 +38,7 @@ export interface SharedSettings {
   readonly s3: {
     readonly bucket: string
     readonly endpoint: string | undefined
+    readonly redirectEndpoint: string | undefined
     readonly region: string | undefined
   }
   readonly spool: { readonly folder: string; readonly maxBytes: number }
@@ -62,12 +68,13 @@ export function readSharedSettings(
   const redis = check('redis-url', parseRedisAddress, 'the URL of a Redis, such as redis://127.0.0.1:6379')
   const bucket = check('s3-bucket', parseBucketName, 'the name of a bucket')
   const endpoint = check('s3-endpoint', parseBaseUrl, 'an http or https URL without a path')
+  const redirectEndpoint = check('s3-redirect-endpoint', parseBaseUrl, 'an http or https URL without a path')
   const region = check('s3-region', parseRegion, 'a region, such as eu-central-1')
   const maxBytes = check('spool-max-bytes', parseBytes, 'a number of bytes of at least 16Mi, such as 50Gi')
   if (problems.length > before || !redis || bucket === undefined) return undefined
   return {
     redis,
-    s3: { bucket, endpoint, region },
+    s3: { bucket, endpoint, redirectEndpoint, region },
     spool: { folder: one('spool') ?? join(data, 'spool'), maxBytes: maxBytes ?? defaultSpoolBytes },
   }
 }

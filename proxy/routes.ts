@@ -82,7 +82,7 @@ export const features = ['redirect'] as const
 export type Feature = (typeof features)[number]
 
 /** What this program's proxy can do. */
-export const supportedFeatures: readonly string[] = []
+export const supportedFeatures: readonly string[] = features
 
 /** How one route lies in the routes namespace: a Secret of this type, with the JSON of a RouteDocument under this key. */
 export const routeSecretType = 'headwater.dev/route'

@@ -143,19 +143,12 @@ function problemsOf(kind: Kind, value: unknown): FieldProblem[] {
   }
   const { schema } = kinds[kind]
   const unknown = unknownFields(schema, value).filter(({ path }) => !isServerField(path))
-  return [...(parseResource(schema, value).problems ?? []), ...unknown, ...notSupportedYet(value)]
+  return [...(parseResource(schema, value).problems ?? []), ...unknown]
 }
 
 function isServerField([first, second, ...rest]: readonly (string | number)[]): boolean {
   if (second === undefined) return serverFields.top.includes(String(first))
   return first === 'metadata' && rest.length === 0 && serverFields.metadata.includes(String(second))
-}
-
-/** Valid in the schema, but nothing here does it. */
-function notSupportedYet(value: unknown): FieldProblem[] {
-  const spec = isObject(value) && isObject(value.spec) ? value.spec : {}
-  if (spec.blobDelivery !== 'Redirect') return []
-  return [{ path: ['spec', 'blobDelivery'], message: 'Redirect is not supported yet; expected Proxy' }]
 }
 
 function formatProblem(

@@ -151,7 +151,7 @@ const VirtualRegistrySpec = z
       .meta({ description: 'Who may pull.' }),
     blobDelivery: z.enum(['Proxy', 'Redirect']).default('Proxy').meta({
       description:
-        'Whether blobs are sent by the proxy (Proxy) or fetched from S3 by the client, at an address that is good for minutes (Redirect).',
+        'Whether blobs are sent by the proxy (Proxy) or fetched by the client from S3, which it must be able to reach, at an address that is good for a minute (Redirect).',
     }),
     serving: z.enum(['Enabled', 'Disabled']).default('Enabled').meta({
       description: 'Disabled: refused as if the registry did not exist; its cache and its path are kept.',

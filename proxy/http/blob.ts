@@ -24,8 +24,11 @@ export async function sendBlob(
   const { digest } = request
   // a client that has the bytes asks only whether it still may have them: no reason to fetch any
   const unmodified = isNotModified(headers['if-none-match'], digest)
-  const answer = await serving.pull.blob(unmodified ? { ...request, method: 'HEAD' } : request)
+  const wanted = { ...request, mayRedirect: mayRedirect(exchange) }
+  const answer = await serving.pull.blob(unmodified ? { ...request, method: 'HEAD' } : wanted)
   try {
+    if (answer.location !== undefined && rangeOf(exchange, answer, answer.size).kind !== 'unsatisfiable')
+      return sendLocation(exchange, digest, answer.location)
     const known = ['Docker-Content-Digest', digest, 'ETag', etagOf(digest), 'Accept-Ranges', 'bytes']
     known.push(...shared(exchange, undefined))
     if (unmodified) return send(exchange.response, { status: 304, headers: known, body: undefined })
@@ -33,6 +36,19 @@ export async function sendBlob(
   } finally {
     answer.body?.close()
   }
+}
+
+/** S3 gives one range as we do; it knows nothing of several, or of what our ETag is. */
+function mayRedirect({ method, registry, request: { headers } }: Exchange): boolean {
+  if (method !== 'GET' || registry?.route.blobDelivery !== 'Redirect') return false
+  return headers['if-range'] === undefined && !headers.range?.includes(',')
+}
+
+/** Nobody on the way may keep it: who has the location has the blob. */
+function sendLocation(exchange: Exchange, digest: string, location: string): void {
+  const headers = ['Location', location, 'Docker-Content-Digest', digest, 'Cache-Control', 'no-store']
+  headers.push('Content-Length', '0', ...shared(exchange, undefined))
+  send(exchange.response, { status: 307, headers, body: undefined })
 }
 
 async function sendWanted(exchange: Exchange, answer: BlobAnswer, known: string[], serving: BlobServing) {

@@ -51,11 +51,12 @@ export function createBlobs(parts: BlobParts): { blob(request: BlobRequest): Pro
     const eligible = eligibleUpstreams(request.registry, request.repository, request.ns)
     if (eligible.length === 0) throw new OciError(request.ns === '' ? 'BLOB_UNKNOWN' : 'NAME_UNKNOWN')
     const linked = await linkedPlaces(eligible, request.digest)
-    return (
+    const answer =
       (await fromLinks(request, linked)) ??
       fromRunning(request, eligible) ??
       (await fromUpstreams(request, await inOrderOfPromise(eligible, linked, request.digest)))
-    )
+    if (answer.location !== undefined) request.story.outcome = 'redirect'
+    return answer
   }
 
   /** Undefined when none is linked whose bytes are here. */
@@ -112,10 +113,15 @@ export function createBlobs(parts: BlobParts): { blob(request: BlobRequest): Pro
 
   /** Undefined when the bytes are gone, evicted or spoiled. */
   async function fromStore(
-    { digest, story }: BlobRequest,
+    { digest, story, mayRedirect }: BlobRequest,
     size: number,
     key: LinkKey,
   ): Promise<BlobAnswer | undefined> {
+    const location = mayRedirect ? await content.locate(digest, size) : undefined
+    if (location !== undefined) {
+      uses.link(key, 1)
+      return { ...headOf(digest, size), location }
+    }
     const body = await content.open(digest, size)
     if (!body) return undefined
     const use = uses.link(key, 1)

@@ -10,6 +10,8 @@ import { createMemoryBody, createStoredBody } from './stored-body.ts'
 export interface Content {
   /** Undefined when absent; also when the stored size is not `size`: the spoiled blob is then taken away. */
   open(digest: Digest, size: number): Promise<BlobBody | undefined>
+  /** A URL to send a client to instead, a secret for a minute; undefined where there is none, or it cannot be said now. */
+  locate(digest: Digest, size: number): Promise<string | undefined>
   /** The whole of it, for manifests. */
   bytes(digest: Digest, size: number): Promise<Buffer | undefined>
   has(digest: Digest, size: number): Promise<boolean>
@@ -67,6 +69,8 @@ export function createContent({ blobs, observer }: { blobs: BlobStore; observer:
       const blob = await openStored(digest, size)
       return blob && createStoredBody(blob)
     },
+
+    locate: async (digest, size) => blobs.presign?.(digest, size),
 
     async has(digest, size) {
       if (memory.has(digest)) return true

@@ -30,9 +30,11 @@ export interface ManifestRequest extends PullRequest {
 
 export interface BlobRequest extends PullRequest {
   readonly digest: Digest
+  /** The client may be sent to where the bytes are stored. */
+  readonly mayRedirect?: boolean
 }
 
-export type Outcome = 'hit' | 'miss' | 'revalidated' | 'stale-served'
+export type Outcome = 'hit' | 'miss' | 'revalidated' | 'stale-served' | 'redirect'
 
 /** Mutable on purpose: it is filled in along the way, also of a pull that fails. */
 export interface Story {
@@ -69,8 +71,10 @@ export interface BlobAnswer {
   readonly mediaType: string | undefined
   /** Undefined for a fill whose source did not say. */
   readonly size: number | undefined
-  /** Undefined for HEAD. The edge closes it. */
+  /** Undefined for HEAD, and where there is a location. The edge closes it. */
   readonly body: BlobBody | undefined
+  /** Where the client gets it: a secret for a minute, for nobody else. */
+  readonly location?: string
   /** As of a manifest's answer: only for blobs held in memory. */
   readonly lease: Lease | undefined
 }

@@ -20,6 +20,12 @@ export interface BlobStore {
   /** Deleting an absent blob succeeds, whatever the condition. False when something else than `ifMatch` is there. */
   delete(digest: Digest, condition?: { ifMatch: string }): Promise<boolean>
 
+  /**
+   * A URL from which whoever has it gets the blob for a minute. Undefined where it is not stored in this size, or it is not
+   * known to be. Only where clients can reach the store.
+   */
+  presign?(digest: Digest, size: number): Promise<string | undefined>
+
   list(): AsyncIterable<BlobStat & { readonly digest: Digest; readonly modifiedAt: number }>
 }
 

@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache'
 import type { Observer } from '../observer.ts'
 import type { Digest } from '../oci/digest.ts'
 import { type BlobStore, blobKey, type OpenBlob } from './blob-store.ts'
@@ -20,6 +21,10 @@ const root = 'blobs/'
 /** Parts in memory at a time, each of 8 MiB unless the blob is very large. */
 const partsAtOnce = 6
 
+/** A blob that was there is not looked for again for so long before clients are sent to it. */
+const seenMs = 10_000
+const maxSeen = 20_000
+
 const keyOf = (digest: Digest) => root + blobKey(digest)
 
 /**
@@ -41,6 +46,12 @@ export function createS3BlobStore({
   const gate = createGate(partsAtOnce)
   const downloads = new Map<Digest, Promise<Download | undefined>>()
   const background = new Set<Promise<void>>()
+  /** Sizes. Those who ask at once share a question. */
+  const seen = new LRUCache<Digest, number>({
+    max: maxSeen,
+    ttl: seenMs,
+    fetchMethod: async (digest) => (await bucket.head(keyOf(digest)))?.size,
+  })
 
   function inBackground(work: Promise<void>, operation: string): void {
     const watched = work
@@ -125,7 +136,18 @@ export function createS3BlobStore({
 
     abandonUpload: (digest, uploadId) => bucket.abortUpload(keyOf(digest), uploadId),
 
+    async presign(digest, size) {
+      if (!bucket.available) return undefined
+      try {
+        return (await seen.fetch(digest)) === size ? await bucket.presign(keyOf(digest)) : undefined
+      } catch (error) {
+        tell('blob.presign', error)
+        return undefined
+      }
+    },
+
     async delete(digest, condition) {
+      seen.delete(digest)
       // An etag of the hot tier was given where S3 was away.
       if (condition && (await hot.stat(digest))?.etag === condition.ifMatch)
         return hot.delete(digest, condition)

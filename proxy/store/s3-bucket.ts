@@ -18,6 +18,7 @@ import { NoRoomError } from './blob-store.ts'
 import { createBreaker, inTime, StoreUnavailableError } from './breaker.ts'
 import { BucketSettingsError } from './bucket-settings-error.ts'
 import { type ObjectBody, withDeadlines } from './s3-body.ts'
+import { createPresigner } from './s3-presigner.ts'
 
 /**
  * One bucket. Whatever it does ends in time. Reads keep a breaker, behind which S3 costs nothing while it is away; writes,
@@ -34,6 +35,8 @@ export interface Bucket {
   /** False when something else than `ifMatch` is there. Deleting what is absent succeeds. */
   delete(key: string, ifMatch?: string): Promise<boolean>
   list(prefix: string): AsyncIterable<ListedObject>
+  /** A URL to get it by, good for a minute, whether or not it is there: a secret. */
+  presign(key: string): Promise<string>
 
   startUpload(key: string): Promise<string>
   /** Gives the part's etag. */
@@ -67,6 +70,8 @@ export interface BucketOptions {
   readonly bucket: string
   /** Of a compatible server; unset for AWS. */
   readonly endpoint?: string | undefined
+  /** By which clients reach the same server, where that is another. */
+  readonly redirectEndpoint?: string | undefined
   readonly region?: string | undefined
   readonly onChange?: (available: boolean, error: unknown) => void
   readonly limits?: Partial<BucketLimits>
@@ -88,9 +93,11 @@ const defaultLimits: BucketLimits = { answerMs: 2_000, writeMs: 10_000, uploadMs
 const connectMs = 1_000
 const maxSockets = 128
 
-export function createBucket({ bucket, endpoint, region, onChange, limits: given }: BucketOptions): Bucket {
-  const limits = { ...defaultLimits, ...given }
+export function createBucket(options: BucketOptions): Bucket {
+  const { bucket, endpoint, redirectEndpoint, region, onChange } = options
+  const limits = { ...defaultLimits, ...options.limits }
   const s3 = createClient(endpoint, region, limits)
+  const presigner = createPresigner({ s3, bucket, endpoint: redirectEndpoint })
   const breaker = createBreaker({
     name: 'S3',
     probe: (abortSignal) => s3.send(new HeadBucketCommand({ Bucket: bucket }), { abortSignal }),
@@ -165,6 +172,9 @@ export function createBucket({ bucket, endpoint, region, onChange, limits: given
       } while (token !== undefined)
     },
 
+    // the credentials may have to be fetched first
+    presign: (key) => inTime(() => presigner.presign(key), limits.answerMs),
+
     async startUpload(key) {
       const command = new CreateMultipartUploadCommand(at(key))
       const { UploadId } = await write((abortSignal) => s3.send(command, { abortSignal }))
@@ -220,6 +230,7 @@ export function createBucket({ bucket, endpoint, region, onChange, limits: given
 
     close() {
       breaker.close()
+      presigner.close()
       s3.destroy()
     },
   }

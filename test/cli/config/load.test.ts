@@ -235,13 +235,6 @@ describe('what is wrong with a configuration is said with file, line, document, 
       ],
     ],
     [
-      'redirects',
-      `${sound}  blobDelivery: Redirect\n`,
-      [
-        'a.yaml:13: document 2, VirtualRegistry default/all: spec.blobDelivery: Redirect is not supported yet; expected Proxy',
-      ],
-    ],
-    [
       'a glob of another kind',
       sound.replace('{ name: hub } }]', '{ name: hub }, repositories: { include: ["library/[a-z]"] } }]'),
       [
