@@ -24,6 +24,7 @@ import { type Configuration, loadConfiguration } from './config/load.ts'
 import { watchConfiguration } from './config/watch.ts'
 import { createInternalSide } from './internal-side.ts'
 import type { Command } from './main.ts'
+import { createRedirectNotice } from './redirects.ts'
 import type { RouteFeed } from './route-feed.ts'
 import { type Address, readServeSettings, type ServeSettings, serveFlags } from './serve-settings.ts'
 import { readVersion, untilToldToStop } from './starting.ts'
@@ -148,10 +149,14 @@ async function run(settings: ServeSettings, environment: NodeJS.ProcessEnv, feed
   )
   notReady = feed.initial ? undefined : 'no routes are known yet'
 
+  const tellOfRedirects = createRedirectNotice(log, settings.shared !== undefined)
+  tellOfRedirects(feed.initial)
+
   const ending = new AbortController()
   const take = (documents: RouteDocuments, served?: Served) => {
     client.retain(documents.upstreams)
     table = createRouteTable(documents)
+    tellOfRedirects(documents)
     if (!ending.signal.aborted) notReady = undefined
     internal?.take(served)
   }
