@@ -39,7 +39,7 @@ it('makes a whole set of routes', () => {
   ])
 })
 
-it('finds references in their own namespace only', () => {
+it('K23: finds references in their own namespace only', () => {
   const { problems } = compileResources({
     ...none,
     upstreams: [upstream({}, { namespace: 'other' })],

@@ -74,7 +74,7 @@ describe('the operator', () => {
     expect(fake.writes.filter((write) => !/quay|^apply upstream-/.test(write))).toEqual([])
   })
 
-  it('deletes no document of a kind whose definition is gone, nor before everything was read', async () => {
+  it('K15: deletes no document of a kind whose definition is gone, nor before everything was read', async () => {
     const fake = createFakeCluster()
     someResources(fake)
     await settle(fake)
@@ -95,6 +95,78 @@ describe('the operator', () => {
     fake.fault.unserved.clear()
     await settle(fake)
     expect(fake.documents().map(({ route }) => route.name)).toEqual(['below'])
+  })
+
+  it('K10: comes to the same where objects came, changed and went while no operator ran', async () => {
+    const fake = createFakeCluster()
+    someResources(fake)
+    await settle(fake)
+    fake.apply('upstreams', upstream('fleeting'))
+    fake.remove('upstreams', 'fleeting')
+    fake.remove('virtualregistries', 'all')
+    fake.apply('virtualregistries', registry('all', ['quay'], { path: 'default/anew' }))
+    fake.remove('upstreams', 'hub')
+    fake.apply('upstreams', upstream('mirror', { url: 'https://mirror.example.com' }))
+    await settle(fake)
+    expect(fake.documents().map(({ route }) => route.name)).toEqual(
+      expect.arrayContaining(['all', 'below', 'broken', 'mirror', 'quay']),
+    )
+    expect(fake.documents()).toHaveLength(5)
+    const all = fake.documents().find(({ route }) => route.name === 'all')?.route
+    expect(all).toMatchObject({ path: 'default/anew', upstreams: [{ name: 'quay' }] })
+    // what gave its path up let the other one have its own
+    expect(ready(fake, 'virtualregistries', 'below')).toMatchObject({ status: 'True' })
+  })
+
+  it('K13: says of a registry which upstream was deleted, drops its documents alone, and heals with it', async () => {
+    const fake = createFakeCluster()
+    fake.apply('upstreams', upstream('hub'))
+    fake.apply('upstreams', upstream('quay', { url: 'https://quay.example.com' }))
+    fake.apply('virtualregistries', registry('all', ['hub', 'quay']))
+    await settle(fake)
+    const idOf = () =>
+      fake
+        .documents()
+        .flatMap(({ route }) => (route.kind === 'Upstream' && route.name === 'hub' ? route.id : []))
+    const before = idOf()
+    await settle(fake, () => fake.remove('upstreams', 'hub'))
+    expect(ready(fake, 'virtualregistries', 'all')).toMatchObject({
+      ...{ status: 'False', reason: 'RefNotFound' },
+      message: 'Upstream hub: there is no such Upstream in this namespace',
+    })
+    expect(
+      fake
+        .documents()
+        .map(({ route }) => route.name)
+        .toSorted(),
+    ).toEqual(['all', 'quay'])
+    await settle(fake, () => fake.apply('upstreams', upstream('hub')))
+    expect(ready(fake, 'virtualregistries', 'all')).toMatchObject({ status: 'True' })
+    expect(idOf()).toEqual(before)
+  })
+
+  it('K24: says what is wrong with an object that was stored before the schema refused it, and goes on with others', async () => {
+    const fake = createFakeCluster()
+    fake.apply('upstreams', upstream('hub'))
+    fake.apply('upstreams', upstream('old', { url: 'ftp://registry.example.com', mode: 'Sometimes' }))
+    fake.apply('upstreams', { ...resource('Upstream', 'empty', undefined), spec: null })
+    fake.apply('virtualregistries', registry('fine', ['hub']))
+    fake.apply('virtualregistries', registry('older', ['old'], { path: 'default/Upper//case' }))
+    fake.apply('virtualregistries', resource('VirtualRegistry', 'listless', { upstreams: 'hub' }))
+    await settle(fake)
+    for (const [plural, name] of [
+      ['upstreams', 'old'],
+      ['upstreams', 'empty'],
+      ['virtualregistries', 'older'],
+      ['virtualregistries', 'listless'],
+    ] as const) {
+      expect(ready(fake, plural, name), name).toMatchObject({ status: 'False', reason: 'InvalidSpec' })
+    }
+    expect(ready(fake, 'upstreams', 'old').message).toContain('spec.url')
+    expect(ready(fake, 'virtualregistries', 'fine')).toMatchObject({ status: 'True' })
+    const before = fake.writes.length
+    await settle(fake)
+    expect(fake.writes).toHaveLength(before)
   })
 
   it('knows what it wrote before it is told of it', async () => {
@@ -128,7 +200,7 @@ describe('the operator', () => {
   })
 
   it.each([false, true])(
-    'converges after a kill at any write, whether it was done or not (%s)',
+    'K9: converges after a kill at any write, whether it was done or not (%s)',
     async (isAfter) => {
       const story = async (fake: FakeCluster, run: (fake: FakeCluster) => Promise<void>) => {
         someResources(fake)
@@ -165,7 +237,7 @@ describe('the operator', () => {
     },
   )
 
-  it('comes to the same whatever happened in between, with events lost, repeated and out of sight', async () => {
+  it('K8: comes to the same whatever happened in between, with events lost, repeated and out of sight', async () => {
     const names = ['a', 'b', 'c']
     const step = fc.oneof(
       fc.record({

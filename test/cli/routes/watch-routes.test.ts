@@ -81,7 +81,7 @@ describe('a proxy that follows the routes namespace', () => {
     await expect.poll(() => served()?.includes('first')).toBe(false)
   })
 
-  it('has no set while lists fail, which is not the same as an empty one', async () => {
+  it('K22: has no set while lists fail, which is not the same as an empty one', async () => {
     server.put('registry-0', secretWith(documentOf('first')))
     server.fail('list', 2, { status: 403, reason: 'Forbidden' })
     start()
@@ -102,7 +102,7 @@ describe('a proxy that follows the routes namespace', () => {
     expect(served()).toEqual(['first'])
   })
 
-  it('begins with what was good in an earlier process', async () => {
+  it('K1: begins with what was good in an earlier process', async () => {
     server.put('registry-0', secretWith('spoiled'))
     start(
       new Map([

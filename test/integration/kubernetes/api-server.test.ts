@@ -42,7 +42,7 @@ describeWithParts([...apiServerParts, 'kube-controller-manager'], 'the API serve
     expect(await client.request('GET', '/api/v1/namespaces/team-a/secrets')).toMatchObject({ status: 403 })
   })
 
-  it('empties a namespace with everything of ours in it', async () => {
+  it('K19: empties a namespace with everything of ours in it', async () => {
     const namespace = await server.createNamespace('to-go')
     const resource = (kind: string, spec: object) =>
       JSON.stringify({ apiVersion: 'headwater.dev/v1alpha1', kind, metadata: { name: 'x', namespace }, spec })

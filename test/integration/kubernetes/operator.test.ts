@@ -114,7 +114,7 @@ describeWithParts([...apiServerParts, 'registry', 'crane', 'htpasswd'], 'the ope
     expect(await digestAt('/v2/default/all/team/app/manifests/1')).toBe(await upstreamDigest(first, '1'))
   })
 
-  it('takes a rotated Secret, and never goes anonymous over a missing one', async () => {
+  it('K11 and K12: takes a rotated Secret, and never goes anonymous over a missing one', async () => {
     const login = own('second', second).filter(({ kind }) => kind === 'Secret')
     const rotate = (password: string) =>
       headwater.apply(login.map((each) => ({ ...each, stringData: { username: second.username, password } })))

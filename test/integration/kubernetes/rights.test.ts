@@ -83,6 +83,22 @@ describeWithParts(apiServerParts, 'the rights of the programs', () => {
     },
   )
 
+  it.each([
+    'deployments.apps',
+    'deployments.apps#scale',
+    'statefulsets.apps',
+    'horizontalpodautoscalers.autoscaling',
+  ])(
+    'K20: let nobody of ours change %s: what somebody scales stays as it was scaled',
+    async (resource) => {
+      for (const account of ['headwater-operator', 'headwater-proxy']) {
+        for (const verb of ['create', 'update', 'patch', 'delete']) {
+          expect(await can(account, verb, resource, 'headwater-system')).toBe(false)
+        }
+      }
+    },
+  )
+
   it('let a proxy list and watch the routes namespace alone', async () => {
     for (const verb of ['list', 'watch']) {
       expect(await can('headwater-proxy', verb, 'secrets', routesNamespace)).toBe(true)

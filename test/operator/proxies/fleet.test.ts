@@ -67,7 +67,7 @@ it('takes nothing of a proxy that is not among those there are', () => {
   expect(programmed('r1')).toBe('NotAsked')
 })
 
-it('tells of many upstreams that flap no more than a few times each', () => {
+it('K21: tells of many upstreams that flap no more than a few times each', () => {
   const { fleet, told, pass } = scene()
   const keys = Array.from({ length: 200 }, (_none, index) => `a/u${index}`)
   const health = (isUp: boolean) =>

@@ -1,4 +1,8 @@
-import { afterEach, beforeEach, expect, it } from 'vitest'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { KubeConfig } from '@kubernetes/client-node'
+import { afterEach, beforeEach, expect, it, vi } from 'vitest'
 import { call } from '../../../operator/runtime/call.ts'
 import { createKubernetesClient, type KubernetesClient } from '../../../operator/runtime/kubernetes-client.ts'
 import { type FakeApiServer, startFakeApiServer } from './fake-api-server.ts'
@@ -42,6 +46,37 @@ it('makes new connections after an error of the network', async () => {
   })
   await list()
   expect(observed).toEqual(['GET 200', 'GET <error>', 'GET 200'])
+})
+
+it('K6: signs with the token that is in the file now, a minute after it was rotated at the latest', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'headwater-token-'))
+  const tokenFile = join(folder, 'token')
+  const kubeConfig = new KubeConfig()
+  // as loadFromCluster makes it in a pod
+  kubeConfig.loadFromClusterAndUser(
+    { name: 'fake', server: server.kubeConfig.getCurrentCluster()!.server, skipTLSVerify: true },
+    { name: 'me', authProvider: { name: 'tokenFile', config: { tokenFile } } },
+  )
+  const inPod = createKubernetesClient({ kubeConfig, userAgent: 'test/1' })
+  const signed = async () => {
+    await inPod.core.listSecretForAllNamespaces()
+    return server.requests.at(-1)!.headers.authorization
+  }
+  vi.useFakeTimers({ toFake: ['Date'] })
+  try {
+    await writeFile(tokenFile, 'canary-first')
+    expect(await signed()).toBe('Bearer canary-first')
+    await writeFile(tokenFile, 'canary-second')
+    vi.setSystemTime(Date.now() + 61_000)
+    expect(await signed()).toBe('Bearer canary-second')
+    server.fail('list', 1, { status: 401, reason: 'Unauthorized' })
+    await expect(call(signed)).rejects.toMatchObject({ status: 401 })
+    expect(await signed()).toBe('Bearer canary-second')
+  } finally {
+    vi.useRealTimers()
+    inPod.close()
+    await rm(folder, { recursive: true })
+  }
 })
 
 it('gives a request up that is never answered', async () => {

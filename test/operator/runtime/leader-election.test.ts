@@ -99,7 +99,7 @@ describe('an election', () => {
     expect(leases.lease?.spec?.holderIdentity).toBe('')
   })
 
-  it('takes over from a holder that is gone without a word, by its own clock whatever the Lease says', async () => {
+  it('K17: takes over from a holder that is gone without a word, by its own clock whatever the Lease says', async () => {
     const leases = fakeLeases()
     const inAnHour = new Date(Date.now() + 3_600_000)
     leases.lease = {
@@ -113,7 +113,7 @@ describe('an election', () => {
     await a.outcome
   })
 
-  it('never lets two lead, however they fight for it', async () => {
+  it('K16: never lets two lead, however they fight for it', async () => {
     const leases = fakeLeases()
     const all = Array.from({ length: 5 }, (_, number) => candidate(String(number), leases.client))
     const most: number[] = []
@@ -156,7 +156,7 @@ describe('an election', () => {
     await a.outcome
   })
 
-  it('is lost at once when another has the Lease, without a write', async () => {
+  it('K16: is lost at once when another has the Lease, without a write', async () => {
     const leases = fakeLeases()
     const a = candidate('a', leases.client)
     await expect.poll(() => a.state.isLeading, patient).toBe(true)
@@ -166,7 +166,7 @@ describe('an election', () => {
     expect(leases.writes).toHaveLength(writes)
   })
 
-  it('does not lead any more after a freeze, before it could write', async () => {
+  it('K16: does not lead any more after a freeze, before it could write', async () => {
     const leases = fakeLeases()
     let frozenMs = 0
     const a = candidate('a', leases.client, { now: () => performance.now() + frozenMs })
@@ -176,7 +176,7 @@ describe('an election', () => {
     expect(await a.outcome).toBe('lost')
   })
 
-  it('makes the Lease anew when somebody deleted it, and reads one that is garbage', async () => {
+  it('K18: makes the Lease anew when somebody deleted it, and reads one that is garbage', async () => {
     const leases = fakeLeases()
     leases.lease = {}
     const a = candidate('a', leases.client)

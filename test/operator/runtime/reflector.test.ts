@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { ApiError } from '../../../operator/runtime/api-error.ts'
 import { createKubernetesClient } from '../../../operator/runtime/kubernetes-client.ts'
 import type { Stored } from '../../../operator/runtime/object-store.ts'
 import {
@@ -90,7 +91,7 @@ describe('a reflector', () => {
     await expect.poll(() => seen).toEqual(['default/a - red', 'default/a red blue', 'default/a blue -'])
   })
 
-  it('watches on from the last version when a watch ends in order, and reads no list', async () => {
+  it('K3: watches on from the last version when a watch ends in order, and reads no list', async () => {
     start({ now: steps(2000) })
     await expect.poll(() => server.watches()).toBe(1)
     server.put('a')
@@ -113,7 +114,7 @@ describe('a reflector', () => {
     expect(waits).toEqual([125, 250, 500])
   })
 
-  it('notices what was deleted while no watch was there', async () => {
+  it('K3: notices what was deleted while no watch was there', async () => {
     server.put('a')
     server.put('b')
     const reflector = start()
@@ -127,7 +128,7 @@ describe('a reflector', () => {
   it.each<[string, () => void]>([
     ['410 as a status', () => server.fail('watch', 1, { status: 410, reason: 'Expired' })],
     ['410 in the stream', () => {}],
-  ])('reads the list anew after %s', async (_title, prepare) => {
+  ])('K5: reads the list anew after %s', async (_title, prepare) => {
     const reflector = start({ now: steps(2000) })
     await expect.poll(() => server.watches()).toBe(1)
     prepare()
@@ -163,7 +164,7 @@ describe('a reflector', () => {
     await expect.poll(() => recoveries).toBe(1)
   })
 
-  it('takes a watch that is silent for too long for dead', async () => {
+  it('K4: takes a watch that is silent for too long for dead', async () => {
     const reflector = start({ silenceMs: 200 })
     await expect.poll(() => server.watches()).toBe(1)
     await expect.poll(() => count('watch')).toBeGreaterThan(1)
@@ -171,7 +172,7 @@ describe('a reflector', () => {
     await expect.poll(() => names(reflector)).toEqual(['seen'])
   })
 
-  it('gives a watch up that is never answered', async () => {
+  it('K4: gives a watch up that is never answered', async () => {
     server.fail('watch', 1, 'never')
     const reflector = start({ silenceMs: 200 })
     await expect.poll(() => server.watches()).toBe(1)
@@ -199,7 +200,7 @@ describe('a reflector', () => {
     },
   )
 
-  it('keeps what it has while lists are refused', async () => {
+  it('K6 and K22: keeps what it has while lists are refused', async () => {
     server.put('a')
     const reflector = start()
     await expect.poll(() => server.watches()).toBe(1)
@@ -211,7 +212,7 @@ describe('a reflector', () => {
     expect(names(reflector)).toEqual(['a'])
   })
 
-  it('waits for as long as a 429 says', async () => {
+  it('K6: waits for as long as a 429 says', async () => {
     server.fail('list', 1, { status: 429, headers: { 'retry-after': '1' }, reason: 'TooManyRequests' })
     const begun = performance.now()
     const reflector = start()
@@ -227,7 +228,7 @@ describe('a reflector', () => {
     expect([count('watch'), count('list')]).toEqual([4, 2])
   })
 
-  it('keeps the newest of what comes twice, late or out of order', async () => {
+  it('K8: keeps the newest of what comes twice, late or out of order', async () => {
     const reflector = start()
     await expect.poll(() => server.watches()).toBe(1)
     const object = (resourceVersion: string, colour: string) => ({
@@ -255,6 +256,14 @@ describe('a reflector', () => {
     await expect.poll(() => reflector.store.get('default/a')?.colour).toBe('restored')
   })
 
+  it('K2: asks a few times a minute while there is no API server for an hour, and not all at once when it is back', async () => {
+    const ends = await Promise.all(Array.from({ length: 100 }, () => outage(3_600_000)))
+    for (const { requests } of ends) expect(requests).toBeLessThan(400)
+    const perSecond = Map.groupBy(ends, ({ backAtMs }) => Math.floor(backAtMs / 1000))
+    expect(Math.max(...[...perSecond.values()].map(({ length }) => length))).toBeLessThan(25)
+    expect(Math.max(...ends.map(({ backAtMs }) => backAtMs))).toBeLessThan(3_621_000)
+  })
+
   it('leaves no watch behind when it is stopped while one is being made', async () => {
     const reflector = start()
     await reflector.synced
@@ -272,4 +281,33 @@ function steps(by: number): () => number {
     time += by
     return time
   }
+}
+
+/** A reflector by a clock of its own that lives through an outage: how often it asked, and when it was back. */
+async function outage(lastsMs: number): Promise<{ requests: number; backAtMs: number }> {
+  let nowMs = 0
+  let requests = 0
+  const ending = new AbortController()
+  const reflector = createReflector<Thing>({
+    source: {
+      name: 'things',
+      async list() {
+        requests += 1
+        if (nowMs < lastsMs) throw new ApiError(undefined, 'ECONNREFUSED')
+        return { items: [], resourceVersion: '1', continueToken: undefined }
+      },
+      watch: (_options, _onEvent, signal) =>
+        new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true })),
+    },
+    transform: (raw) => raw as Thing,
+    now: () => nowMs,
+    async sleep(ms) {
+      nowMs += ms
+    },
+  })
+  const running = reflector.run(ending.signal)
+  await reflector.synced
+  ending.abort()
+  await running
+  return { requests, backAtMs: nowMs }
 }

@@ -116,7 +116,7 @@ it('carries the authorities from a Secret as well', () => {
   expect(routeOf(upstream({ tls }), lookupOf(secret({ data }))).tls).toEqual({ ca: authority })
 })
 
-describe('an upstream has no route, and is never anonymous,', () => {
+describe('an upstream has no route, and is never anonymous (K12),', () => {
   const ca = (rest: object) => ({ tls: { caCertificateRef: { name: 'corp-ca', ...rest } } })
   const client = { tls: { clientCertificateSecretRef: { name: 'login' } } }
   const tlsSecret = (stringData: Record<string, string>) => secret({ type: 'kubernetes.io/tls', stringData })

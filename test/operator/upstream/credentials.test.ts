@@ -198,7 +198,7 @@ it.each<[string, Secret | undefined, string, string, string]>([
     'CredentialsInvalid',
     'the username in Secret login has a colon in it',
   ],
-])('refuses %s', (_, from, url, reason, message) => {
+])('K12: refuses %s', (_, from, url, reason, message) => {
   const { credentials, finding } = choose(from, url)
   expect(credentials).toBeUndefined()
   expect(finding).toMatchObject({ reason, message })
