@@ -156,7 +156,9 @@ function groundsLeft(previous: SeenDocument, current: SeenDocument | undefined):
   return isSame ? [] : groundsOf(before)
 }
 
-function lostItsClaim({ status }: Seen<unknown>): boolean {
+/** Or may have, where it was not said yet. */
+function lostItsClaim({ metadata, status }: Seen<unknown>): boolean {
+  if (status.observedGeneration !== metadata.generation) return true
   const accepted = status.conditions.find(({ type }) => type === 'Accepted')
   return accepted?.reason === 'PathConflict' || accepted?.reason === 'HostConflict'
 }

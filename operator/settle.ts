@@ -8,7 +8,7 @@ import type { Cluster } from './runtime/cluster.ts'
 import { isSame, type Verdict } from './runtime/conditions.ts'
 import type { EventRecorder } from './runtime/events.ts'
 import type { KindCache } from './runtime/kind-cache.ts'
-import { type CommonStatus, happeningsOf } from './status.ts'
+import { type CommonStatus, happeningsOf, stalled } from './status.ts'
 import { plurals, type World } from './world.ts'
 
 /** What both kinds are reconciled with. */
@@ -66,6 +66,26 @@ export function isOnItsWay(
   return true
 }
 
+/**
+ * Whether a conflict is better said in a moment: a path may be wanted just before its holder leaves it, in the same
+ * `kubectl apply`, and whoever waits gives up when it is said. The key is then looked at again.
+ */
+export function mayPass(
+  { patience, recheck }: Pick<Means, 'patience' | 'recheck'>,
+  key: string,
+  seen: Seen<unknown>,
+  accepted: Verdict,
+): boolean {
+  if (!isConflict(accepted) || saidBefore(seen, 'Accepted')?.reason === accepted.reason) return false
+  const leftMs = patience.leftMs(key, `${accepted.reason} ${seen.metadata.generation}`)
+  if (leftMs > 0) recheck(key, leftMs)
+  return leftMs > 0
+}
+
+export function isConflict({ reason }: Verdict): boolean {
+  return reason === 'PathConflict' || reason === 'HostConflict'
+}
+
 /** Has the document written if it is not there yet; gives the one that is. */
 export async function settleDocument(
   { world, cluster, newRevision }: Means,
@@ -107,9 +127,11 @@ export async function settleStatus<R>(
   return true
 }
 
-/** Conditions and fields that others put there are theirs. */
+/** Conditions and fields that others put there are theirs. Of ours one alone goes away. */
 function saysTheSame(seen: Seen<unknown>['status'], status: CommonStatus): boolean {
   const { conditions, ...rest } = status
+  const isStalled = (of: CommonStatus['conditions']) => of.some(({ type }) => type === stalled)
+  if (isStalled(seen.conditions) && !isStalled(conditions)) return false
   const ours = conditions.every((condition) =>
     isSame(
       seen.conditions.find(({ type }) => type === condition.type),

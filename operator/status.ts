@@ -19,6 +19,16 @@ export const unknown = (reason: string, message: string): Verdict => ({ status: 
 /** Of what was not accepted nothing else can be said. */
 export const notAccepted: Verdict = unknown('NotAccepted', 'the spec is not accepted')
 
+/**
+ * What no time will mend: somebody has to write something else. Tools that wait by kstatus give up on it at once, and go
+ * on waiting over any other Ready=False: a reference that is missing may be on its way.
+ */
+export const stalled = 'Stalled'
+
+function stalledOver({ status, reason, message }: Verdict): Readonly<Record<string, Verdict>> {
+  return status === 'False' ? { [stalled]: yes(reason, message) } : {}
+}
+
 /** The part of a status that every kind has. Ready is Accepted, ResolvedRefs and Programmed together, and nothing else. */
 export function commonStatusOf(
   { metadata, status }: Seen<unknown>,
@@ -35,7 +45,7 @@ export function commonStatusOf(
   return {
     observedGeneration: generation,
     conditions: conditionsOf(
-      { Ready: ready, ...judged, ...more },
+      { Ready: ready, ...judged, ...more, ...stalledOver(judged.Accepted) },
       { previous: status.conditions, generation, now },
     ),
     ...(handled === undefined ? {} : { lastHandledReconcileAt: handled }),

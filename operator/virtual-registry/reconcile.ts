@@ -1,12 +1,21 @@
 import { registryRevision } from '../../proxy/routes.ts'
 import { VirtualRegistry } from '../api/virtual-registry.ts'
 import { observeCustom, type Seen, type SeenDocument } from '../observed.ts'
-import { isOnItsWay, type Means, saidBefore, settleDocument, settleStatus } from '../settle.ts'
+import type { Verdict } from '../runtime/conditions.ts'
+import {
+  isConflict,
+  isOnItsWay,
+  type Means,
+  mayPass,
+  saidBefore,
+  settleDocument,
+  settleStatus,
+} from '../settle.ts'
 import { notAccepted } from '../status.ts'
 import { groundsOf, heldClaim, type World } from '../world.ts'
 import type { Contender } from './contest.ts'
 import type { Grants } from './grants.ts'
-import { planRegistry, registryStatus, type UpstreamState, wantedClaim } from './plan.ts'
+import { planRegistry, type RegistryPlan, registryStatus, type UpstreamState, wantedClaim } from './plan.ts'
 
 export interface RegistryMeans extends Means {
   readonly grants: Grants
@@ -18,6 +27,47 @@ export interface RegistryMeans extends Means {
 export function createRegistryReconciler(means: RegistryMeans): (key: string) => Promise<void> {
   const { world, cluster, delivery, patience, grants, externalUrl, upstreamState, now, tell } = means
 
+  function planOf(registry: Seen<VirtualRegistry>, stored: SeenDocument | undefined) {
+    const previous = stored?.document?.route
+    const { namespace } = registry.metadata
+    return planRegistry({
+      registry,
+      upstream: (upstream) => upstreamState(`${namespace}/${upstream}`),
+      previous: previous?.kind === 'VirtualRegistry' ? previous : undefined,
+      contenders: contendersOf(registry, world, grants),
+      grants,
+      externalUrl,
+    })
+  }
+
+  /** Brings the document to what it should be. `isEarly`: what is to be said of it is better said in a moment. */
+  async function deliver(
+    key: string,
+    registry: Seen<VirtualRegistry>,
+    { route, verdicts: { Accepted, ResolvedRefs } }: RegistryPlan,
+    stored: SeenDocument | undefined,
+  ): Promise<{ readonly action?: string; readonly programmed: Verdict; readonly isEarly: boolean }> {
+    if (route === undefined) {
+      if (stored === undefined) return { programmed: notAccepted, isEarly: false }
+      await cluster.deleteSecret(stored.metadata)
+      return { action: 'delete document', programmed: notAccepted, isEarly: false }
+    }
+    const { namespace } = registry.metadata
+    const { document, isWritten } = await settleDocument(means, route, stored)
+    const revisions = route.upstreams.map(({ name }) => {
+      const found = world.documentOf({ kind: 'Upstream', namespace, name })
+      return found?.document?.revision
+    })
+    const revision = registryRevision(document.revision, revisions)
+    const before = saidBefore(registry, 'Programmed')
+    const programmed = delivery.programmed('VirtualRegistry', key, revision, before)
+    const isWhole = programmed.status === 'True'
+    const others = [Accepted, ResolvedRefs]
+    // a conflict has a patience of its own
+    const isEarly = !isConflict(Accepted) && isOnItsWay(means, key, { revision, isWhole, others })
+    return { ...(isWritten && { action: 'apply document' }), programmed, isEarly }
+  }
+
   return async (key) => {
     const registry = world.registries.get(key)
     if (registry === undefined || registry.metadata.isBeingDeleted) {
@@ -27,48 +77,20 @@ export function createRegistryReconciler(means: RegistryMeans): (key: string) =>
     }
     const { namespace, name, generation } = registry.metadata
     const stored = world.documentOf({ kind: 'VirtualRegistry', namespace, name })
-    const previous = stored?.document?.route
-    const plan = planRegistry({
-      registry,
-      upstream: (upstream) => upstreamState(`${namespace}/${upstream}`),
-      previous: previous?.kind === 'VirtualRegistry' ? previous : undefined,
-      contenders: contendersOf(registry, world, grants),
-      grants,
-      externalUrl,
-    })
-
-    const actions: string[] = []
-    const done = () => {
-      if (actions.length > 0) tell({ kind: 'VirtualRegistry', namespace, name, generation, actions })
-    }
-    let programmed = notAccepted
-    if (plan.route !== undefined) {
-      const { document, isWritten } = await settleDocument(means, plan.route, stored)
-      if (isWritten) actions.push('apply document')
-      const revisions = plan.route.upstreams.map(({ name: upstream }) => {
-        const found = world.documentOf({ kind: 'Upstream', namespace, name: upstream })
-        return found?.document?.revision
-      })
-      const revision = registryRevision(document.revision, revisions)
-      programmed = delivery.programmed('VirtualRegistry', key, revision, saidBefore(registry, 'Programmed'))
-      const { Accepted, ResolvedRefs } = plan.verdicts
-      const isWhole = programmed.status === 'True'
-      if (isOnItsWay(means, key, { revision, isWhole, others: [Accepted, ResolvedRefs] })) {
-        return done()
+    const plan = planOf(registry, stored)
+    const { action, programmed, isEarly } = await deliver(key, registry, plan, stored)
+    const actions = action === undefined ? [] : [action]
+    if (!isEarly && !mayPass(means, key, registry, plan.verdicts.Accepted)) {
+      const status = registryStatus({ registry }, plan, programmed, now())
+      const target = {
+        seen: registry,
+        kind: 'VirtualRegistry' as const,
+        cache: world.registries,
+        observe: (raw: unknown) => observeCustom(VirtualRegistry, raw),
       }
-    } else if (stored !== undefined) {
-      await cluster.deleteSecret(stored.metadata)
-      actions.push('delete document')
+      if (await settleStatus(means, target, status)) actions.push('apply status')
     }
-    const status = registryStatus({ registry }, plan, programmed, now())
-    const target = {
-      seen: registry,
-      kind: 'VirtualRegistry' as const,
-      cache: world.registries,
-      observe: (raw: unknown) => observeCustom(VirtualRegistry, raw),
-    }
-    if (await settleStatus(means, target, status)) actions.push('apply status')
-    done()
+    if (actions.length > 0) tell({ kind: 'VirtualRegistry', namespace, name, generation, actions })
   }
 }
 

@@ -244,6 +244,7 @@ export function startFakeOperator(
         kill(true)
       },
       metrics: { controller: () => ({ ...silent, watch: () => {} }) },
+      patienceMs: 0,
       ...more,
     },
     ending.signal,
