@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import type { Observer } from '../observer.ts'
 import type { Digest } from '../oci/digest.ts'
-import { type BlobStore, blobKey, type OpenBlob } from './blob-store.ts'
+import { type BlobStore, blobKey, type DeleteFailure, type OpenBlob } from './blob-store.ts'
 import { StoreUnavailableError } from './breaker.ts'
 import type { FileBlobStore } from './file-blob-store.ts'
 import { createGate } from './gate.ts'
@@ -14,18 +14,20 @@ import { digestAt } from './stored-files.ts'
 export interface S3BlobStore extends BlobStore {
   /** Resolves when nothing is under way that nobody waits for. */
   settled(): Promise<void>
+  /** At most a thousand. */
+  deleteMany(blobs: readonly { digest: Digest; etag: string }[]): Promise<readonly DeleteFailure[]>
 }
 
-const root = 'blobs/'
+export const blobRoot = 'blobs/'
 
 /** Parts in memory at a time, each of 8 MiB unless the blob is very large. */
 const partsAtOnce = 6
 
 /** A blob that was there is not looked for again for so long before clients are sent to it. */
-const seenMs = 10_000
+const defaultSeenMs = 10_000
 const maxSeen = 20_000
 
-const keyOf = (digest: Digest) => root + blobKey(digest)
+const keyOf = (digest: Digest) => blobRoot + blobKey(digest)
 
 /**
  * Blobs in S3 behind a hot tier on local disk. A blob is there when S3 has it. Where S3 is away, what the hot tier has
@@ -36,12 +38,15 @@ export function createS3BlobStore({
   hot,
   observer,
   partBytes,
+  seenMs = defaultSeenMs,
 }: {
   bucket: Bucket
   hot: FileBlobStore
   observer: Pick<Observer, 'storeFailure'>
   /** For tests. */
   partBytes?: number
+  /** For tests. */
+  seenMs?: number
 }): S3BlobStore {
   const gate = createGate(partsAtOnce)
   const downloads = new Map<Digest, Promise<Download | undefined>>()
@@ -156,9 +161,22 @@ export function createS3BlobStore({
       return deleted
     },
 
+    async deleteMany(blobs) {
+      const objects = blobs.map(({ digest, etag }) => ({ key: keyOf(digest), etag }))
+      const failures = new Map((await bucket.deleteMany(objects)).map(({ key, reason }) => [key, reason]))
+      const failed: DeleteFailure[] = []
+      for (const { digest } of blobs) {
+        const reason = failures.get(keyOf(digest))
+        seen.delete(digest)
+        if (reason === undefined) await hot.delete(digest)
+        else failed.push({ digest, reason })
+      }
+      return failed
+    },
+
     async *list() {
-      for await (const { key, size, etag, modifiedAt } of bucket.list(root)) {
-        const digest = digestAt(key.slice(root.length))
+      for await (const { key, size, etag, modifiedAt } of bucket.list(blobRoot)) {
+        const digest = digestAt(key.slice(blobRoot.length))
         if (digest) yield { digest, size, etag, modifiedAt }
       }
     },
