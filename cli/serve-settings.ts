@@ -42,10 +42,16 @@ export const serveFlags: readonly Flag[] = [
     help: 'addresses upstreams may have although another rule denies them',
   },
   {
+    name: 'drain-delay-seconds',
+    value: 'SECONDS',
+    default: '0',
+    help: 'how long new connections are still taken after SIGTERM: until those who lead clients here have seen /readyz say no',
+  },
+  {
     name: 'drain-seconds',
     value: 'SECONDS',
     default: '30',
-    help: 'how long running streams may go on after SIGTERM',
+    help: 'how long running streams may go on after that',
   },
   { name: 'log-level', value: 'debug|info|warn|error', default: 'info', help: 'the least that is logged' },
   {
@@ -67,6 +73,7 @@ export interface ServeSettings {
   readonly adminListen: Address
   readonly denyUpstreamCidrs: readonly string[]
   readonly allowUpstreamCidrs: readonly string[]
+  readonly drainDelaySeconds: number
   readonly drainSeconds: number
   readonly logLevel: LogLevel
   /** Undefined when not said. */
@@ -100,6 +107,7 @@ export function readServeSettings(values: FlagValues): ServeSettings {
   const listen = check('listen', parseAddress, 'HOST:PORT, such as 127.0.0.1:5050')
   const adminListen = check('admin-listen', parseAddress, 'HOST:PORT, such as 127.0.0.1:5051')
   const dataMaxBytes = check('data-max-bytes', parseBytes, 'a number of bytes of at least 16Mi, such as 50Gi')
+  const drainDelaySeconds = check('drain-delay-seconds', parseSeconds, 'a number of seconds from 0 to 3600')
   const drainSeconds = check('drain-seconds', parseSeconds, 'a number of seconds from 0 to 3600')
   const logLevel = check(
     'log-level',
@@ -133,6 +141,7 @@ export function readServeSettings(values: FlagValues): ServeSettings {
     adminListen: adminListen!,
     denyUpstreamCidrs,
     allowUpstreamCidrs,
+    drainDelaySeconds: drainDelaySeconds!,
     drainSeconds: drainSeconds!,
     logLevel: logLevel!,
     logFormat,

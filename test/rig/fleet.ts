@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
-import { connect, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { startBalancer } from './balancer.ts'
 import { createFaultProxy, type FaultProxy } from './fault-proxy.ts'
 import { type Headwater, startHeadwater, temporaryFolder } from './headwater.ts'
 import { freePort, type RedisServer, startRedis } from './redis.ts'
@@ -27,7 +27,7 @@ export interface Fleet {
   readonly replicas: readonly Replica[]
   /** Of each replica. */
   readonly hosts: readonly string[]
-  /** A port that leads to each replica in turn. */
+  /** A port that leads to each replica in turn that says it is ready. */
   readonly balancer: string
   /** Everything in the bucket of which the name holds this. */
   objects(part: string): Promise<string[]>
@@ -35,6 +35,8 @@ export interface Fleet {
   blobObjects(digest: string): Promise<string[]>
   /** The replica that holds a lease on this digest. */
   leader(digest: string): Promise<Replica | undefined>
+  /** SIGTERM; when it has ended by itself, it is started again with what it has on disk. */
+  restart(replica: Replica): Promise<Replica>
   /** In place of one that is gone. */
   replace(replica: Replica): Promise<Replica>
   /** As if nothing was ever cached, in Redis and in an empty bucket; with new replicas. */
@@ -44,6 +46,7 @@ export interface Fleet {
 
 interface Running extends Replica {
   readonly internalUrl: string
+  again(): Promise<Running>
   close(): Promise<void>
 }
 
@@ -52,9 +55,19 @@ export interface FleetOptions {
   readonly upstream: string
   /** What the replica at this place is configured with, where that is not the registry `hub` over the upstream. */
   readonly resources?: (at: number) => readonly Resource[]
+  /** Further ones of each replica. */
+  readonly args?: readonly string[]
 }
 
-export async function startFleet({ size, upstream, resources }: FleetOptions): Promise<Fleet> {
+/** What a replica keeps when its process is another. */
+interface Place {
+  readonly at: number
+  readonly internalPort: number
+  readonly ways: Readonly<Record<'internal' | 'redis' | 's3', FaultProxy>>
+  readonly data: string
+}
+
+export async function startFleet({ size, upstream, resources, args = [] }: FleetOptions): Promise<Fleet> {
   const folder = await mkdtemp(join(tmpdir(), 'headwater-fleet-'))
   const keyFile = join(folder, 'cluster-key')
   await writeFile(keyFile, `${randomBytes(32).toString('hex')}\n`)
@@ -71,9 +84,13 @@ export async function startFleet({ size, upstream, resources }: FleetOptions): P
       internal: await createFaultProxy(internalPort),
       redis: await createFaultProxy(redis.port),
       s3: await createFaultProxy(s3.port),
-    } satisfies Record<string, FaultProxy>
+    }
+    return startWith({ at, internalPort, ways, data: await temporaryFolder() })
+  }
+
+  async function startWith(place: Place): Promise<Running> {
+    const { at, internalPort, ways, data } = place
     const internalUrl = `http://127.0.0.1:${ways.internal.port}`
-    const data = await temporaryFolder()
     const headwater = await startHeadwater({
       resources: resources?.(at) ?? usual,
       data,
@@ -81,6 +98,7 @@ export async function startFleet({ size, upstream, resources }: FleetOptions): P
         ...['--redis-url', `redis://127.0.0.1:${ways.redis.port}`, '--s3-bucket', bucket],
         ...['--s3-endpoint', `http://127.0.0.1:${ways.s3.port}`, '--cluster-key-file', keyFile],
         ...['--internal-listen', `127.0.0.1:${internalPort}`, '--internal-url', internalUrl],
+        ...args,
       ],
       env: s3.credentials,
     })
@@ -96,6 +114,7 @@ export async function startFleet({ size, upstream, resources }: FleetOptions): P
       async lift() {
         await Promise.all(all.map((way) => way.lift()))
       },
+      again: () => startWith(place),
       async close() {
         headwater.signal('SIGCONT')
         await headwater.kill9().catch(() => {})
@@ -113,11 +132,18 @@ export async function startFleet({ size, upstream, resources }: FleetOptions): P
       .map((entry) => join(entry.parentPath, entry.name))
   }
 
+  async function exchange(replica: Replica, start: (old: Running) => Promise<Running>): Promise<Running> {
+    const old = replicas.find((one) => one === replica)!
+    const next = await start(old)
+    replicas = replicas.map((one) => (one === old ? next : one))
+    return next
+  }
+
   const startAll = async () => {
     replicas = await Promise.all(Array.from({ length: size }, (_, at) => startReplica(at)))
   }
   await startAll()
-  const balancer = await startBalancer(() => replicas.map(({ headwater }) => headwater.host))
+  const balancer = await startBalancer(() => replicas.map(({ headwater }) => headwater))
 
   return {
     redis,
@@ -139,13 +165,17 @@ export async function startFleet({ size, upstream, resources }: FleetOptions): P
       return replicas.find(({ internalUrl }) => lease.includes(`"${internalUrl}"`))
     },
 
-    async replace(replica) {
-      const old = replicas.find((one) => one === replica)!
-      await old.close()
-      const next = await startReplica(replicas.indexOf(old))
-      replicas = replicas.map((one) => (one === old ? next : one))
-      return next
+    async restart(replica) {
+      const code = await replica.headwater.stop()
+      if (code !== 0) throw new Error(`it ended with ${code}\n${replica.headwater.log()}`)
+      return exchange(replica, (old) => old.again())
     },
+
+    replace: (replica) =>
+      exchange(replica, async (old) => {
+        await old.close()
+        return startReplica(replicas.indexOf(old))
+      }),
 
     async startAnew() {
       for (const one of replicas) await one.close()
@@ -160,36 +190,6 @@ export async function startFleet({ size, upstream, resources }: FleetOptions): P
       await s3.close()
       await redis.close()
       await rm(folder, { recursive: true, force: true })
-    },
-  }
-}
-
-/** Connections to each host in turn. */
-async function startBalancer(
-  hosts: () => readonly string[],
-): Promise<{ host: string; close(): Promise<void> }> {
-  let next = 0
-  const open = new Set<{ destroy(): void }>()
-  const server: Server = createServer((client) => {
-    const all = hosts()
-    const [host, port] = all[next++ % all.length]!.split(':')
-    const replica = connect(Number(port), host)
-    for (const [one, other] of [
-      [client, replica],
-      [replica, client],
-    ] as const) {
-      open.add(one)
-      one.on('error', () => other.destroy())
-      one.once('close', () => open.delete(one))
-      one.pipe(other)
-    }
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  return {
-    host: `127.0.0.1:${(server.address() as { port: number }).port}`,
-    async close() {
-      for (const one of open) one.destroy()
-      await new Promise((resolve) => server.close(resolve))
     },
   }
 }

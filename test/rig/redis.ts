@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { needPart } from './parts.ts'
 import { type RunningProcess, startProcess } from './process.ts'
 
@@ -12,6 +13,8 @@ export interface RedisServer {
   readonly pid: number
   /** Sends commands as one would type them, and gives what came back within a moment, as it was. */
   command(...line: string[]): Promise<string>
+  /** From now on every command of a client, as MONITOR tells them; not those of scripts. */
+  monitor(): Promise<{ readonly commands: readonly string[]; stop(): void }>
   signal(signal: NodeJS.Signals): void
   /** Ends it; `start` begins again at the same port with nothing in it. */
   kill(): Promise<void>
@@ -54,6 +57,7 @@ export async function startRedis(args: readonly string[] = []): Promise<RedisSer
       return running!.pid
     },
     command: (...line) => redisCommand(port, line),
+    monitor: () => monitor(port),
     signal: (signal) => running!.signal(signal),
     kill: () => running!.kill9(),
     start,
@@ -73,6 +77,21 @@ export async function redisCommand(port: number, line: readonly string[]): Promi
   let reply = ''
   for await (const chunk of socket) reply += chunk
   return reply.replace(/\+OK\r\n$/, '')
+}
+
+async function monitor(port: number): Promise<{ readonly commands: readonly string[]; stop(): void }> {
+  const socket = connect(port, '127.0.0.1')
+  const commands: string[] = []
+  const lines = createInterface({ input: socket })
+  const begun = new Promise<void>((resolve) => lines.once('line', () => resolve()))
+  lines.on('line', (line) => {
+    const [, from, command] = /^\+[\d.]+ \[\d+ (\S+)\] (.*)$/.exec(line) ?? []
+    if (command !== undefined && from !== 'lua') commands.push(command)
+  })
+  socket.on('error', () => {})
+  socket.write('MONITOR\r\n')
+  await begun
+  return { commands, stop: () => socket.destroy() }
 }
 
 /** A port that nothing listened on a moment ago. */

@@ -14,6 +14,8 @@ export interface S3Server {
   readonly credentials: Readonly<Record<string, string>>
   /** Where the objects of a bucket are, as files. */
   folderOf(bucket: string): string
+  /** Each request it has answered, as `GET /bucket/key`, the oldest of a great many left out. */
+  requests(): string[]
   /** A bucket with nothing in it. */
   makeBucket(): Promise<string>
   signal(signal: NodeJS.Signals): void
@@ -50,6 +52,10 @@ export async function startS3(): Promise<S3Server> {
     },
     credentials: { AWS_ACCESS_KEY_ID: s3AccessKey, AWS_SECRET_ACCESS_KEY: s3SecretKey },
     folderOf: (bucket) => join(folder, bucket),
+    requests: () =>
+      [...running!.log().matchAll(/\| ([A-Z]+) \| (\/.*?) \| /g)].map(
+        ([, method, path]) => `${method} ${path}`,
+      ),
     async makeBucket() {
       buckets += 1
       const bucket = `bucket-${process.pid}-${buckets}`
