@@ -1,5 +1,6 @@
 import type { AddressInfo } from 'node:net'
 import { resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createAdmin } from '../proxy/http/admin.ts'
 import { createApp } from '../proxy/http/app.ts'
 import { serveFills } from '../proxy/http/internal-fills.ts'
@@ -39,6 +40,8 @@ export const serveCommand: Command = {
 }
 
 const flushMs = 5_000
+/** What Redis loses with its data is at most the counts of so long. */
+const snapshotMs = 5 * 60_000
 
 /** A start that cannot succeed: what a person must change, in one line each. */
 class StartError extends Error {
@@ -109,7 +112,7 @@ async function run(settings: ServeSettings, environment: NodeJS.ProcessEnv, feed
   const auth = settings.internal && createClusterAuth(settings.internal.keys)
   let internalUrl: string | undefined
   const pull = createPull({
-    ...{ blobs, documents, index },
+    ...{ blobs, documents, index, snapshots: stores.snapshots },
     client,
     observer,
     now: Date.now,
@@ -164,16 +167,20 @@ async function run(settings: ServeSettings, environment: NodeJS.ProcessEnv, feed
   internal?.run(ending.signal)
   feed.follow(take, { log, metrics, signal: ending.signal })
   const flushing = setInterval(() => void pull.flush(), flushMs)
+  const snapshotting = setInterval(() => void pull.snapshot(), snapshotMs)
 
   const signal = await stopped
-  log.logger.info({ signal, drainSeconds: settings.drainSeconds }, 'draining')
+  const { drainDelaySeconds, drainSeconds } = settings
+  log.logger.info({ signal, drainDelaySeconds, drainSeconds }, 'draining')
   notReady = 'draining'
   internal?.changed()
   ending.abort()
   app.startDraining()
-  const drainMs = settings.drainSeconds * 1000
+  await sleep(drainDelaySeconds * 1000)
+  const drainMs = drainSeconds * 1000
   const [clean] = await Promise.all([app.drain(drainMs), pull.drain(drainMs)])
   clearInterval(flushing)
+  clearInterval(snapshotting)
   await pull.drain(0) // what the last answers left to be made durable
   await open.disposeAsync()
   log.logger.info({ clean }, 'stopped')
@@ -244,6 +251,7 @@ async function openStores(
     return {
       ...(await openLocalStores({ folder: data, maxBytes: dataMaxBytes, observer })),
       leases: undefined,
+      snapshots: undefined,
       degraded: () => [],
     }
   } catch (error) {
