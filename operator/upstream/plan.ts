@@ -80,8 +80,9 @@ export function upstreamStatus(
   const { Accepted, ResolvedRefs, Reachable, CredentialsValid } = verdicts
   const Programmed = Accepted.status === 'True' ? programmed : notAccepted
   const { cache: before } = upstream.status as UpstreamStatus
-  const isNew = counted?.entries !== before?.entries || counted?.bytes !== before?.bytes
-  const cache = isNew ? (counted ?? before) : before // the time alone is no news
+  const isOther = (field: 'entries' | 'bytes') => (counted?.[field] ?? 0) !== (before?.[field] ?? 0)
+  const isNew = isOther('entries') || isOther('bytes') // the time alone is no news, nor is nothing
+  const cache = isNew ? (counted ?? before) : before
   return {
     ...commonStatusOf(upstream, { Accepted, ResolvedRefs, Programmed }, { Reachable, CredentialsValid }, now),
     ...(cache === undefined ? {} : { cache }),
