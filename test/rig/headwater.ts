@@ -175,7 +175,8 @@ function keepOutput(text: string): void {
   expectNoSecrets(text)
 }
 
-async function peakMemory(pid: number): Promise<number> {
+/** Highest resident memory of a process so far, in bytes. */
+export async function peakMemory(pid: number): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8')
   return Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1] ?? 0) * 1024
 }
