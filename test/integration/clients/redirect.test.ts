@@ -1,0 +1,3 @@
+import { describeRedirects } from '../../rig/clients/describe-redirects.ts'
+
+describeRedirects(['crane pull', 'skopeo copy', 'ctr images pull'])
