@@ -1,5 +1,5 @@
 import { OciError } from '../oci/errors.ts'
-import { bodyFailure } from '../pull/body-failure.ts'
+import { failureOf } from '../pull/failure.ts'
 import type { BlobAnswer, BlobBody, BlobRequest, Pull } from '../pull/pull.ts'
 import { type Answer, errorAnswer, send, sendBytes, shared } from './answer.ts'
 import { copyBody } from './body.ts'
@@ -120,6 +120,6 @@ async function stream(
       exchange.bytes += bytes
     },
   }).catch((error) => {
-    throw begun ? error : bodyFailure(error)
+    throw begun ? error : failureOf(error)
   })
 }

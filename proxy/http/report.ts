@@ -73,10 +73,10 @@ function fieldsOf(exchange: Exchange, outcome: string, now: number): Record<stri
 
 export const maxUserAgentLength = 200
 
-/** What upstreams did wrong is in the trail; a stack is for what we did. */
+/** What upstreams did wrong is in the trail; a stack is for what we did, or our storage. */
 function failureToShow(failure: unknown): unknown {
   if (!(failure instanceof OciError)) return failure
-  return failure.key === 'INTERNAL' ? failure.cause : undefined
+  return failure.key === 'STORE_UNAVAILABLE' ? failure.cause : undefined
 }
 
 export function milliseconds(duration: number): number {

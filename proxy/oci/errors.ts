@@ -22,6 +22,11 @@ const table = {
   RANGE_INVALID: { status: 416, code: 'RANGE_INVALID', message: 'invalid content range' },
   REQUEST_INVALID: { status: 400, code: 'UNSUPPORTED', message: 'the request is not valid HTTP' },
   REQUEST_TIMEOUT: { status: 408, code: 'UNSUPPORTED', message: 'the request came too slowly' },
+  STORE_UNAVAILABLE: {
+    status: 503,
+    code: 'UNAVAILABLE',
+    message: 'the registry cannot use its own storage; try again later',
+  },
   TOOMANYREQUESTS: { status: 429, code: 'TOOMANYREQUESTS', message: 'too many requests' },
   UNAUTHORIZED: { status: 401, code: 'UNAUTHORIZED', message: 'authentication required' },
   UNAVAILABLE: {

@@ -13,6 +13,7 @@ import { type BlobSources, createBlobs, openedOf } from './blobs.ts'
 import { createCatalog } from './catalog.ts'
 import { createCommits } from './commits.ts'
 import { createContent } from './content.ts'
+import { failureOf } from './failure.ts'
 import { createFills } from './fill.ts'
 import { createHealth, nameOf } from './health.ts'
 import { createDigestManifests } from './manifests.ts'
@@ -88,6 +89,20 @@ export function createPull(parts: PullParts): PullPath {
   const checks = { health, tagBackoff: createBackoff(monotonicNow) }
   const revalidation = createRevalidation({ ...shared, ...checks, manifests })
   const tags = createTagManifests({ ...shared, manifests, revalidation })
+
+  const { blob } = createBlobs({ ...shared, fills, sharing, sources: createBlobSources(client) })
+  const { referrers } = createReferrers({ ...shared, ...checks })
+
+  /** What our own stores could not do is no mistake of the program's. */
+  async function answered<T>(answer: Promise<T>): Promise<T> {
+    try {
+      return await answer
+    } catch (error) {
+      const failure = failureOf(error)
+      if (failure !== error) observer.storeFailure('pull', error)
+      throw failure
+    }
+  }
 
   return {
     manifest: (request) => {

@@ -2,7 +2,7 @@ import type { Digest } from '../oci/digest.ts'
 import type { Reference } from '../oci/reference.ts'
 import type { Registry } from '../route-table.ts'
 
-/** What the edge asks of the pull path. Every failure is an OciError, or a programmer's error. */
+/** What the edge asks of the pull path. Every failure is an OciError, or a mistake of ours. */
 export interface Pull {
   manifest(request: ManifestRequest): Promise<ManifestAnswer>
   blob(request: BlobRequest): Promise<BlobAnswer>
