@@ -1,5 +1,8 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { kinds } from '../../../operator/api/kinds.ts'
+import { apiVersion } from '../../../operator/api/object.ts'
 import { badObjects, objectOf } from '../../operator/api/bad-objects.ts'
+import { references, smuggledNames } from '../../operator/api/references.ts'
 import { describeWithParts } from '../../rig/describe-with-parts.ts'
 import { type ApiServer, apiServerParts, startApiServer } from '../../rig/kubernetes/api-server.ts'
 
@@ -30,6 +33,23 @@ describeWithParts(apiServerParts, 'kubectl apply --dry-run=server', () => {
     expect(blamed.filter((problem) => problem.startsWith(row.field)).join('\n')).toContain(row.message)
   })
 
+  it.each(
+    references
+      .filter(({ schema }) => schema.properties?.name)
+      .map((each) => [`${each.kind} ${each.field}`, each] as const),
+  )('refuses names that mean another namespace in %s', async (_, { kind, field }) => {
+    const { plural } = kinds.find((each) => each.kind === kind)!
+    for (const name of smuggledNames) {
+      const spec = withName(kind, field, name)
+      const object = objectOf({ kind, title: '', spec, field: '', message: '' }, 'test-1')
+      const path = `/apis/${apiVersion}/namespaces/test-1/${plural}?dryRun=All`
+      const { status, body } = await server.client.request('POST', path, object)
+      expect([name, status]).toEqual([name, 422])
+      expect(body.message).toContain(`${field.replace('[]', '[0]')}.name`)
+      expect(body.message).toContain('expected lower-case letters, digits, "-" and "."')
+    }
+  })
+
   it('repeats no password', () => {
     expect(JSON.stringify(badObjects)).toContain('canary-in-url')
     expect(said).not.toContain('canary-in-url')
@@ -49,3 +69,13 @@ describeWithParts(apiServerParts, 'kubectl apply --dry-run=server', () => {
     }
   })
 })
+
+/** A spec that is sound but for the name in one of its references. */
+function withName(kind: string, field: string, name: string): Record<string, unknown> {
+  const build = ([first = '', ...rest]: readonly string[]): Record<string, unknown> => {
+    const value = rest.length === 0 ? { name } : build(rest)
+    return first.endsWith('[]') ? { [first.slice(0, -2)]: [value] } : { [first]: value }
+  }
+  const url = kind === 'Upstream' ? { url: 'https://registry.example.com' } : {}
+  return { ...url, ...build(field.split('.').slice(1)) }
+}
