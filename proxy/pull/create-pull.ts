@@ -107,11 +107,11 @@ export function createPull(parts: PullParts): PullPath {
   return {
     manifest: (request) => {
       const { tag, digest } = request.reference
-      return digest === undefined ? tags.byTag(request, tag) : manifests.byDigest(request, digest)
+      return answered(digest === undefined ? tags.byTag(request, tag) : manifests.byDigest(request, digest))
     },
-    ...createBlobs({ ...shared, fills, sharing, sources: createBlobSources(client) }),
+    blob: (request) => answered(blob(request)),
+    referrers: (request) => answered(referrers(request)),
     ...createTagLists(shared),
-    ...createReferrers({ ...shared, ...checks }),
     brought: sharing.brought,
     flush: () => uses.flush(),
     snapshot: () => uses.snapshot(),
