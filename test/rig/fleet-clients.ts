@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { get } from 'node:http'
+import { type Agent, get } from 'node:http'
 
 export interface FleetPull {
   readonly host: string
@@ -14,8 +14,19 @@ export interface FleetPull {
   readonly error: string | undefined
 }
 
-/** One client that reads a blob to its end, on a connection of its own. Never rejects. */
-export function pullFrom(host: string, path: string): Promise<FleetPull> {
+export interface PullOptions {
+  /** A connection of its own where unset. */
+  readonly agent?: Agent
+  /** As fast as it comes where unset. */
+  readonly bytesPerSecond?: number
+}
+
+/** One client that reads a blob to its end. Never rejects. */
+export function pullFrom(
+  host: string,
+  path: string,
+  { agent, bytesPerSecond }: PullOptions = {},
+): Promise<FleetPull> {
   const started = performance.now()
   const hash = createHash('sha256')
   let bytes = 0
@@ -30,7 +41,7 @@ export function pullFrom(host: string, path: string): Promise<FleetPull> {
       const digest = `sha256:${hash.copy().digest('hex')}`
       resolve({ host, status, digest, bytes, firstByteMs, totalMs, longestWaitMs, error })
     }
-    const request = get(`http://${host}${path}`, { agent: false }, (response) => {
+    const request = get(`http://${host}${path}`, { agent: agent ?? false }, (response) => {
       status = response.statusCode
       response.on('data', (chunk: Buffer) => {
         const now = performance.now()
@@ -39,12 +50,38 @@ export function pullFrom(host: string, path: string): Promise<FleetPull> {
         last = now
         bytes += chunk.length
         hash.update(chunk)
+        if (bytesPerSecond !== undefined) {
+          response.pause()
+          setTimeout(() => response.resume(), (chunk.length / bytesPerSecond) * 1000)
+        }
       })
       response.once('end', () => finish(response.complete ? undefined : 'cut'))
       response.once('error', (error) => finish(error.message))
     })
     request.once('error', (error) => finish(error.message))
   })
+}
+
+/** Each of these pulls again as soon as it has ended, until the load is stopped. */
+export function startLoad(pulls: readonly (() => Promise<FleetPull>)[]): {
+  readonly done: readonly FleetPull[]
+  stop(): Promise<readonly FleetPull[]>
+} {
+  const done: FleetPull[] = []
+  let going = true
+  const running = Promise.all(
+    pulls.map(async (pull) => {
+      while (going) done.push(await pull())
+    }),
+  )
+  return {
+    done,
+    async stop() {
+      going = false
+      await running
+      return done
+    },
+  }
 }
 
 export function median(values: readonly number[]): number {

@@ -24,6 +24,7 @@ export interface Replica {
 export interface Fleet {
   readonly redis: RedisServer
   readonly s3: S3Server
+  readonly bucket: string
   readonly replicas: readonly Replica[]
   /** Of each replica. */
   readonly hosts: readonly string[]
@@ -148,6 +149,9 @@ export async function startFleet({ size, upstream, resources, args = [] }: Fleet
   return {
     redis,
     s3,
+    get bucket() {
+      return bucket
+    },
     get replicas() {
       return replicas
     },
