@@ -1,5 +1,6 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { Counter, collectDefaultMetrics, Gauge, Registry } from '@prometheus-io/client'
+import type { SweepObserver } from './cleanup/sweep.ts'
 import { type Cell, cells, type Timing, timings } from './metric-series.ts'
 import type { Observer } from './observer.ts'
 
@@ -11,7 +12,7 @@ export interface EdgeMetrics {
   firstByte(kind: string): Timing
 }
 
-export interface Metrics extends Observer, EdgeMetrics {
+export interface Metrics extends Observer, EdgeMetrics, SweepObserver {
   configReloaded(success: boolean, at: Date): void
   /** Of the stores that replicas share. */
   storeAvailable(store: string, available: boolean): void
@@ -54,6 +55,7 @@ export function createMetrics({ version }: { readonly version: string }): Metric
 
   return {
     ...observer,
+    ...createSweepMetrics(register),
     storeAvailable: (store, is) => available.set({ store }, is ? 1 : 0),
     requests,
     servedBytes,
@@ -125,6 +127,12 @@ function createObserver(register: Registry): Observer {
   const resumes = counter(register, 'headwater_fill_resumes_total', 'Cut transfers that went on by Range.', [
     'upstream',
   ])
+  const steps = counter(
+    register,
+    'headwater_shared_fill_steps_total',
+    'What was done about blobs that replicas bring together.',
+    ['step'],
+  )
   const mismatches = counter(
     register,
     'headwater_digest_mismatches_total',
@@ -159,6 +167,7 @@ function createObserver(register: Registry): Observer {
       fills.inc({ source, result })
     },
     fillResumed: (upstream) => resumes.inc({ upstream }),
+    sharing: ({ step }) => steps.inc({ step }),
     digestMismatch: (upstream) => mismatches.inc({ upstream }),
     breaker(upstream, state) {
       for (const each of breakerStates) breakers.set({ upstream, state: each }, each === state ? 1 : 0)
@@ -167,6 +176,41 @@ function createObserver(register: Registry): Observer {
     storedBytes: (bytes) => stored.set(bytes),
     evicted: (bytes) => evicted.inc(bytes),
     storeFailure: (operation) => failures.inc({ operation }),
+  }
+}
+
+function createSweepMetrics(register: Registry): SweepObserver {
+  const runs = counter(register, 'headwater_sweep_runs_total', 'Sweeps, by how they ended.', ['result'])
+  const removed = counter(
+    register,
+    'headwater_sweep_removed_total',
+    'What sweeps took away: blobs that nothing links, uploads and spool files of fills that died.',
+    ['kind'],
+  )
+  const bytes = counter(register, 'headwater_sweep_removed_bytes_total', 'Bytes of blobs and files among it.')
+  const marked = counter(
+    register,
+    'headwater_sweep_marked_total',
+    'Blobs that were found unlinked, to be deleted after a time of grace.',
+  )
+  const failures = counter(register, 'headwater_sweep_failures_total', 'Blobs that could not be deleted.')
+  const swept = gauge(
+    register,
+    'headwater_sweep_last_success_timestamp_seconds',
+    'When a sweep last came to its end.',
+  )
+  return {
+    swept(report) {
+      runs.inc({ result: 'done' })
+      removed.inc({ kind: 'blob' }, report.blobs)
+      removed.inc({ kind: 'upload' }, report.uploads)
+      removed.inc({ kind: 'file' }, report.files)
+      bytes.inc(report.blobBytes + report.fileBytes)
+      marked.inc(report.marked)
+      failures.inc(report.failures.length)
+      swept.setToCurrentTime()
+    },
+    sweepFailed: () => runs.inc({ result: 'failed' }),
   }
 }
 

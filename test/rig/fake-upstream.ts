@@ -49,6 +49,8 @@ export interface FakeUpstream {
   habit(method: string, path: PathPattern, fault: Fault): void
   /** Further paths, such as a CDN has them. They come before the registry's own and ask for no authentication. */
   route(path: PathPattern, respond: (request: SeenRequest, reply: Reply) => Reply): void
+  /** From now on nothing more leaves on the connections that are sending this, and nobody is told. */
+  hold(path: PathPattern): void
   /** Forgets all faults, lets go of what hangs by resetting it, and listens again if it was stopped. */
   heal(): Promise<void>
   requests(filter?: { method?: string; path?: PathPattern }): RecordedRequest[]
@@ -181,6 +183,11 @@ export async function createFakeUpstream(options: FakeUpstreamOptions = {}): Pro
     always: (method, path, fault) => void rules.push({ method, path, faults: [fault], always: true }),
     habit: (method, path, fault) => void habits.push({ method, path, faults: [fault], always: true }),
     route: (path, respond) => void routes.unshift({ path, respond }),
+    hold(path) {
+      const sending = recorded.filter((one) => one.outcome === 'pending' && matches(path, one.path))
+      const numbers = new Set(sending.map(({ connection }) => connection))
+      for (const { tcp, number } of sockets.values()) if (numbers.has(number)) tcp.cork()
+    },
     async heal() {
       rules = []
       const stuck = recorded.filter(({ outcome }) => outcome === 'pending' || outcome === 'stalled')

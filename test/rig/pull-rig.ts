@@ -241,6 +241,7 @@ function observe(observed: Observed): Observer {
     spoolBytes: ignore,
     storedBytes: ignore,
     evicted: ignore,
+    sharing: ignore,
     storeFailure: (operation, error) => observed.failures.push({ operation, error }),
   }
 }

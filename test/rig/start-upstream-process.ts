@@ -10,13 +10,24 @@ export interface UpstreamProcess {
   readonly pid: number
   readonly images: readonly SampleImage[]
   sent(): Promise<UpstreamSent>
+  /** Nothing more leaves on the connections that are sending this. What it had sent until then. */
+  hold(path: string): Promise<UpstreamSent>
   close(): Promise<void>
 }
 
 export interface UpstreamSent {
   readonly bytesSent: number
   readonly connections: { readonly accepted: number; readonly open: number }
-  readonly requests: readonly { readonly method: string; readonly path: string; readonly status?: number }[]
+  readonly requests: readonly {
+    readonly method: string
+    readonly path: string
+    readonly status?: number
+    readonly range?: string
+    /** Milliseconds since the epoch. */
+    readonly at: number
+    readonly bodyBytesSent: number
+    readonly outcome: string
+  }[]
 }
 
 export async function startUpstreamProcess(options: UpstreamProcessOptions): Promise<UpstreamProcess> {
@@ -29,14 +40,16 @@ export async function startUpstreamProcess(options: UpstreamProcessOptions): Pro
     if (done) throw new Error('the upstream process ended')
     return JSON.parse(value) as T
   }
+  const ask = async (path: string): Promise<UpstreamSent> => {
+    child.stdin.write(`${path}\n`)
+    return line<UpstreamSent>()
+  }
   const { url, host, images } = await line<Pick<UpstreamProcess, 'url' | 'host' | 'images'>>()
   return {
     ...{ url, host, images },
     pid: child.pid!,
-    async sent() {
-      child.stdin.write('\n')
-      return line<UpstreamSent>()
-    },
+    sent: () => ask(''),
+    hold: ask,
     async close() {
       child.stdin.end()
       await exited

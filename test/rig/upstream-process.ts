@@ -6,8 +6,8 @@ import { pushImage, type SampleImage } from './images.ts'
 /**
  * The fake upstream as a program, for measurements that must not share a process with what they measure:
  * `node test/rig/upstream-process.ts '{"latencyMs":30,"bytesPerSecond":50000000,"images":[…]}'`. It prints one line of
- * JSON once it listens, and answers each line on its standard input with one: what it has sent so far. An empty
- * standard input ends it.
+ * JSON once it listens, and answers each line on its standard input with one: what it has sent so far. A line that is a
+ * path holds up what is being sent of it. The end of standard input ends it.
  */
 export interface UpstreamProcessOptions {
   readonly latencyMs?: number
@@ -29,8 +29,13 @@ for (const { repository, ...image } of images) {
 console.log(JSON.stringify({ url: upstream.url, host: upstream.host, images: pushed }))
 
 const lines = createInterface({ input: process.stdin })
-lines.on('line', () => {
-  const requests = upstream.requests().map(({ method, path, status }) => ({ method, path, status }))
+lines.on('line', (held) => {
+  if (held !== '') upstream.hold(held)
+  const requests = upstream
+    .requests()
+    .map(({ method, path, status, headers, at, bodyBytesSent, outcome }) => ({
+      ...{ method, path, status, at, bodyBytesSent, outcome, range: headers.range },
+    }))
   console.log(
     JSON.stringify({ bytesSent: upstream.bytesSent(), connections: upstream.connections(), requests }),
   )

@@ -180,6 +180,7 @@ export function recorder(events: string[]): Observer {
     spoolBytes: ignore,
     storedBytes: ignore,
     evicted: ignore,
+    sharing: ignore,
     storeFailure: on('storeFailure'),
   }
 }

@@ -128,6 +128,7 @@ export function createTold(): Told {
     spoolBytes: nothing,
     storedBytes: nothing,
     evicted: nothing,
+    sharing: nothing,
     storeFailure: nothing,
   }
   return told
