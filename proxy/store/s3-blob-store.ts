@@ -23,8 +23,8 @@ export const blobRoot = 'blobs/'
 /** Parts in memory at a time, each of 8 MiB unless the blob is very large. */
 const partsAtOnce = 6
 
-/** A blob that was there is not looked for again for so long before clients are sent to it. */
-const defaultSeenMs = 10_000
+/** For so long clients are sent to a blob that was there without looking again: to an S3 that just went, no longer. */
+const defaultSeenMs = 1_000
 const maxSeen = 20_000
 
 const keyOf = (digest: Digest) => blobRoot + blobKey(digest)
