@@ -4,10 +4,12 @@ import { OciError } from '../oci/errors.ts'
 import { type Eligible, eligibleUpstreams } from '../route-table.ts'
 import type { LinkEntry, LinkKey } from '../store/index-store.ts'
 import { UpstreamError } from '../upstream/errors.ts'
+import { placeKey } from './admission.ts'
 import type { Catalog, LinkFacts } from './catalog.ts'
 import type { Commits } from './commits.ts'
 import type { Content } from './content.ts'
 import type { Fill, FillSource, Fills, OpenedSource } from './fill.ts'
+import { ignore } from './fill-transfer.ts'
 import { leaseMs, leaseUntil, tell } from './manifests.ts'
 import type { BlobAnswer, BlobBody, BlobRequest } from './pull.ts'
 import { type FoundAnswer, isNo, type No, type Questions } from './questions.ts'
@@ -81,7 +83,7 @@ export function createBlobs(parts: BlobParts): { blob(request: BlobRequest): Pro
   function fromRunning(request: BlobRequest, eligible: readonly Eligible[]): BlobAnswer | undefined {
     for (const place of eligible) {
       const fill = fills.running(place.upstream.origin, request.digest)
-      if (!fill || !proven.get(fill)?.has(placeKey(place))) continue
+      if (!fill || !proven.get(fill)?.has(placeKey(linkKeyOf(place, request.digest)))) continue
       tell(request.story, place, 'miss')
       return fromFill(request, fill)
     }
@@ -171,24 +173,26 @@ export function createBlobs(parts: BlobParts): { blob(request: BlobRequest): Pro
    * again: its yes to a HEAD gives the right. Otherwise they are, although another origin's may be here already.
    */
   function obtain(place: Eligible, digest: Digest, ms: number): Promise<Held | No> {
-    return obtaining(placeKey(place) + digest, async () => {
+    return obtaining(keyOf(place.upstream.id, place.repository, digest), async () => {
       const refusal = refusalOf(place.upstream)
       if (refusal) throw refusal
-      const known = await held(place, digest, ms)
-      if (known) return known
-      const share = await sharing.claim(place.upstream.origin, digest)
-      let ours: Fill | undefined
-      try {
-        const found = await (share.isShared
-          ? obtainShared(share, place, digest, ms)
-          : transfer(share, place, digest, ms))
-        ours = 'fill' in found ? found.fill : undefined
-        return found
-      } finally {
-        if (ours) share.began(ours)
-        else share.end()
-      }
+      return (await held(place, digest, ms)) ?? bring(place, digest, ms)
     })
+  }
+
+  async function bring(place: Eligible, digest: Digest, ms: number): Promise<Held | No> {
+    const share = await sharing.claim(place.upstream.origin, digest)
+    try {
+      const found = await (share.isShared
+        ? obtainShared(share, place, digest, ms)
+        : transfer(share, place, digest, ms))
+      if ('fill' in found) share.began(found.fill)
+      else share.end()
+      return found
+    } catch (error) {
+      share.end()
+      throw error
+    }
   }
 
   /** What this origin has sent before, or is sending now: this repository's where it says yes to a HEAD, or its no. */
@@ -206,9 +210,16 @@ export function createBlobs(parts: BlobParts): { blob(request: BlobRequest): Pro
     const signal = AbortSignal.timeout(ms)
     const left = () => Math.max(1, until - monotonicNow())
     if (share.follows) {
-      const head = await questions.headBlob(place, digest, ms)
+      // the right and the bytes are asked for at once: without the right nobody gets any of them
+      const following = share.follow(0, signal)
+      const drop = () => void following.then((first) => first?.body.destroy(), ignore)
+      const head = await questions.headBlob(place, digest, ms).catch((error: unknown) => {
+        drop()
+        throw error
+      })
+      if (isNo(head)) drop()
       if (isNo(head) && head.no === 404) return head
-      const first = isNo(head) ? undefined : await share.follow(0, signal)
+      const first = isNo(head) ? undefined : await following
       if (first) return { fill: await start(place, digest, first, share) }
     }
     return (await held(place, digest, left())) ?? transfer(share, place, digest, left())
@@ -238,12 +249,16 @@ export function createBlobs(parts: BlobParts): { blob(request: BlobRequest): Pro
     const key = linkKeyOf(place, digest)
     const entry = linkEntryOf(place, size)
     catalog.rememberLink(key, entry)
-    commits.add('link', placeKey(place), () => catalog.saveLink(key, entry))
+    commits.add('link', placeKey(key), async () => {
+      // what nothing linked may have been deleted since it was seen: then whoever wants it next brings it again
+      if (await content.retain(digest, size)) await catalog.saveLink(key, entry)
+    })
   }
 
   function join(place: Eligible, digest: Digest, fill: Fill): Held {
     prove(place, digest, fill)
-    commits.add('link', placeKey(place) + digest, async () => {
+    // in no order with the rest of the repository, which would wait for the fill
+    commits.add('link', `${placeKey(linkKeyOf(place, digest))} ${digest}`, async () => {
       // the fill may be past writing the links it knew of
       if ((await fill.done) && fill.size !== undefined) link(place, digest, fill.size)
     })
@@ -252,7 +267,8 @@ export function createBlobs(parts: BlobParts): { blob(request: BlobRequest): Pro
 
   function prove(place: Eligible, digest: Digest, fill: Fill): void {
     const keys = proven.get(fill) ?? new Map<string, LinkKey>()
-    proven.set(fill, keys.set(placeKey(place), linkKeyOf(place, digest)))
+    const key = linkKeyOf(place, digest)
+    proven.set(fill, keys.set(placeKey(key), key))
   }
 
   async function start(place: Eligible, digest: Digest, first: OpenedSource, share: Share): Promise<Fill> {
@@ -323,10 +339,6 @@ export function openedOf({ status, headers, body }: FoundAnswer, start = 0): Ope
 
 function headOf(digest: Digest, size: number | undefined): BlobAnswer {
   return { digest, mediaType: undefined, size, body: undefined, lease: undefined }
-}
-
-function placeKey({ upstream, repository }: Eligible): string {
-  return keyOf(upstream.id, repository)
 }
 
 function linkKeyOf({ upstream, repository }: Eligible, digest: Digest): LinkKey {
