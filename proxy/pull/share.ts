@@ -27,8 +27,10 @@ const maxLeaders = 10
  */
 const settleAfterMs = [150, 250, 400, 600, 600]
 const settleFollowersAfterMs = [...settleAfterMs, ...Array.from({ length: 10 }, () => 600)]
-/** How often those who have slept ask whether they still hold their lease. */
-const confirmations = 5
+/** How long those who have slept ask whether they still hold their lease: their connections woke up dead. */
+const confirmMs = 2_000
+/** How often it is asked for by those who know, or have reason to think, that it is stored. */
+const storedAttempts = 4
 
 export function createShare(
   { origin, digest, url, key }: { origin: string; digest: Digest; url: string; key: string },
@@ -44,7 +46,9 @@ export function createShare(
   let hasFollowed = false
   let ended = false
   let leaders = 0
+  /** Another brought it, or was about to. */
   let isMaybeStored = false
+  let isStored = false
   /** We have slept: whether the lease is still ours is to be asked before the upstream is. */
   let isUnsure = false
   let handingOver: Promise<void> | undefined
@@ -86,8 +90,26 @@ export function createShare(
     if (lost === 'anothers') held = undefined
     const other = lost === 'anothers' ? await leases.look(was) : undefined
     if (other) leader = other.lease
-    else isMaybeStored ||= (await storedBlob?.has()) ?? false
-    if (other || isMaybeStored) cutOver()
+    else isStored ||= await hasStored()
+    if (other || isStored) cutOver()
+  }
+
+  async function hasStored(): Promise<boolean> {
+    for (let attempt = 1; storedBlob; attempt++) {
+      if (await storedBlob.has()) return true
+      if (!isUnsure || attempt === storedAttempts) return false
+      await pause(retryMs)
+    }
+    return false
+  }
+
+  async function openStored(start: number): Promise<OpenedSource | undefined> {
+    for (let attempt = 1; storedBlob && (isStored || isMaybeStored); attempt++) {
+      const opened = await storedBlob.open(start).catch(() => undefined)
+      if (opened || !isStored || attempt === storedAttempts) return opened
+      await pause(retryMs)
+    }
+    return undefined
   }
 
   function cutOver(): void {
@@ -237,12 +259,10 @@ export function createShare(
   }
 
   async function confirm(): Promise<void> {
-    for (let attempt = 0; held && attempt < confirmations; attempt++) {
-      if ((await holds.renew(held)) !== undefined) break
-      await pause(retryMs)
-    }
-    isUnsure = false
+    const until = performance.now() + confirmMs
+    while (held && (await holds.renew(held)) === undefined && performance.now() < until) await pause(retryMs)
     await handingOver
+    isUnsure = false
   }
 
   return {
@@ -263,7 +283,7 @@ export function createShare(
           isMaybeStored ||= leader !== undefined
           return (
             (await follow(start, signal)) ??
-            (isMaybeStored ? await stored.open(start).catch(() => undefined) : undefined) ??
+            (await openStored(start)) ??
             reads(await upstream.open(start, signal))
           )
         },
