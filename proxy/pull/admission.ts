@@ -67,19 +67,19 @@ export function createAdmission({
       const manifest = { digest, mediaType, size: bytes.length }
       const tags = catalog
         .tagsPendingOn(upstream.id, repository, digest)
-        .map((key) => remember(key, manifest, []).key)
-      if (tag) tags.push(remember(tag.key, manifest, tag.walks).key)
+        .map((key) => remember(key, manifest, []))
+      if (tag) tags.push(remember(tag.key, manifest, tag.walks))
 
       commits.add('manifest', placeKey(linkKey), async () => {
         await content.store(digest, bytes)
         await catalog.saveLink(linkKey, link)
-        for (const key of tags) await catalog.saveTag(key)
+        for (const record of tags) await catalog.saveTag(record)
       })
     },
 
     tag(key, manifest, walks) {
       const record = remember(key, manifest, walks)
-      commits.add('tag', placeKey(key), () => catalog.saveTag(key))
+      commits.add('tag', placeKey(key), () => catalog.saveTag(record))
       return record
     },
 
@@ -87,7 +87,7 @@ export function createAdmission({
       const { walks } = record.entry
       if (hasWalk(walks, walk)) return record
       const extended = catalog.rememberWalks(record, mergeWalks([...walks, walk]))
-      commits.add('tag', placeKey(key), () => catalog.saveTag(key))
+      commits.add('tag', placeKey(key), () => catalog.saveTag(extended))
       return extended
     },
   }

@@ -207,22 +207,33 @@ export function createBlobs(parts: BlobParts): { blob(request: BlobRequest): Pro
   /** Another replica may have ended it before we asked who brings it, or may bring it now. */
   async function obtainShared(share: Share, place: Eligible, digest: Digest, ms: number): Promise<Held | No> {
     const until = monotonicNow() + ms
-    const signal = AbortSignal.timeout(ms)
     const left = () => Math.max(1, until - monotonicNow())
     if (share.follows) {
-      // the right and the bytes are asked for at once: without the right nobody gets any of them
-      const following = share.follow(0, signal)
-      const drop = () => void following.then((first) => first?.body.destroy(), ignore)
-      const head = await questions.headBlob(place, digest, ms).catch((error: unknown) => {
-        drop()
-        throw error
-      })
-      if (isNo(head)) drop()
-      if (isNo(head) && head.no === 404) return head
-      const first = isNo(head) ? undefined : await following
+      const first = await followed(share, place, digest, ms)
+      if (first && 'no' in first) return first
       if (first) return { fill: await start(place, digest, first, share) }
     }
     return (await held(place, digest, left())) ?? transfer(share, place, digest, left())
+  }
+
+  /** The right and the bytes, asked for at once: without the right nobody gets any of them. Undefined where it is on us. */
+  async function followed(
+    share: Share,
+    place: Eligible,
+    digest: Digest,
+    ms: number,
+  ): Promise<OpenedSource | No | undefined> {
+    const following = share.follow(0, AbortSignal.timeout(ms))
+    following.catch(ignore)
+    let isGranted = false
+    try {
+      const head = await questions.headBlob(place, digest, ms)
+      isGranted = !isNo(head)
+      if (isNo(head)) return head.no === 404 ? head : undefined
+      return await following
+    } finally {
+      if (!isGranted) void following.then((opened) => opened?.body.destroy(), ignore)
+    }
   }
 
   async function transfer(share: Share, place: Eligible, digest: Digest, ms: number): Promise<Held | No> {

@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import type { Observer } from '../observer.ts'
 import type { Digest } from '../oci/digest.ts'
-import type { DocumentStore } from '../store/document-store.ts'
+import type { DocumentStore, StoredDocument } from '../store/document-store.ts'
 import {
   formatLinkDocument,
   formatTagDocument,
@@ -26,8 +26,10 @@ export interface Catalog {
   rememberTag(key: TagKey, entry: TagEntry): TagRecord
   /** The same with other walks; what is pending stays. */
   rememberWalks(record: TagRecord, walks: readonly Walk[]): TagRecord
-  /** Writes what memory holds now, so that of two the newer wins whichever is written last. */
-  saveTag(key: TagKey): Promise<void>
+  /** Writes it, or what memory holds of the tag by now, so that of two the newer wins whichever is written last. */
+  saveTag(record: TagRecord): Promise<void>
+  /** With what other replicas have found since, as the index has it. */
+  reread(record: TagRecord): Promise<TagRecord>
   /** The tag was found unchanged. Nothing when another record has replaced this one meanwhile. */
   touchTag(record: TagRecord, checkedAt: number): Promise<void>
   /** In memory, seen by the next `link` at once. `saveLink` makes it durable. */
@@ -132,15 +134,23 @@ export function createCatalog({
   /** Gives what is stored then: another replica may have written the tag later, or walks to it. */
   async function putNewest(name: string, entry: TagEntry): Promise<TagEntry> {
     for (let attempt = 0; attempt < maxConflicts; attempt++) {
-      const stored = await documents.get(name)
-      const known = stored && parseTagDocument(stored.body)
-      const newest = known ? newerOf(entry, known) : entry
-      if (known && newest.writtenAt === known.writtenAt && newest.walks.length === known.walks.length)
-        return newest
-      const condition = stored ? { ifMatch: stored.etag } : ({ ifAbsent: true } as const)
-      if (await documents.put(name, formatTagDocument(newest), condition)) return newest
+      const newest = await putOver(await documents.get(name), name, entry)
+      if (newest) return newest
     }
     throw new Error('others have written the tag all the time')
+  }
+
+  /** Undefined when another has written since. */
+  async function putOver(
+    stored: StoredDocument | undefined,
+    name: string,
+    entry: TagEntry,
+  ): Promise<TagEntry | undefined> {
+    const known = stored && parseTagDocument(stored.body)
+    const newest = known ? newerOf(entry, known) : entry
+    if (known && isWritten(newest, known)) return newest
+    const condition = stored ? { ifMatch: stored.etag } : ({ ifAbsent: true } as const)
+    return (await documents.put(name, formatTagDocument(newest), condition)) ? newest : undefined
   }
 
   async function readTag(key: TagKey): Promise<TagEntry | undefined> {
@@ -194,10 +204,10 @@ export function createCatalog({
 
     rememberWalks: ({ key, entry }, walks) => setTag(key, { ...entry, walks }),
 
-    async saveTag(key) {
+    async saveTag({ key, entry: given }) {
       const name = tagDocumentKey(key)
-      const entry = tags.peek(name)?.entry
-      if (!entry) return
+      const held = tags.peek(name)?.entry
+      const entry = held ? newerOf(held, given) : given
       if (!changes) {
         await documents.put(name, formatTagDocument(entry))
         return tell('index.putTag', index.putTag(key, entry))
@@ -206,6 +216,17 @@ export function createCatalog({
       if (newest !== entry) tags.outdate(name)
       await tell('index.putTag', index.putTag(key, newest))
       changes.announce(name)
+    },
+
+    async reread(record) {
+      if (!changes) return record
+      const { key } = record
+      const name = tagDocumentKey(key)
+      const { value: known, epoch } = await tags.reading(name, () => ask('index.getTag', index.getTag(key)))
+      const newest = known ? newerOf(record.entry, known) : record.entry
+      if (newest === record.entry || tags.peek(name) !== record) return tags.peek(name) ?? record
+      if ((pendings.peek(name)?.pending.checkedAt ?? 0) < newest.checkedAt) pendings.delete(name)
+      return setTag(key, newest, epoch)
     },
 
     async touchTag(record, checkedAt) {
@@ -250,6 +271,7 @@ export function createCatalog({
 
 /** What we know of a tag, `ours`, and what is stored of it; the later writing counts, and of one writing all that is known. */
 function newerOf(ours: TagEntry, stored: TagEntry): TagEntry {
+  if (ours === stored) return ours
   if (ours.writtenAt !== stored.writtenAt) return ours.writtenAt > stored.writtenAt ? ours : stored
   if (ours.digest !== stored.digest) return stored
   const walks = [...stored.walks, ...ours.walks.filter((walk) => !isAmong(stored.walks, walk))]
@@ -257,6 +279,11 @@ function newerOf(ours: TagEntry, stored: TagEntry): TagEntry {
   return walks.length === ours.walks.length && checkedAt === ours.checkedAt
     ? ours
     : { ...stored, walks, checkedAt }
+}
+
+/** What a document would say anew; when a tag was checked is the index's. */
+function isWritten(newest: TagEntry, stored: TagEntry): boolean {
+  return newest.writtenAt === stored.writtenAt && newest.walks.length === stored.walks.length
 }
 
 function isAmong(walks: readonly Walk[], { registry, ns }: Walk): boolean {
