@@ -4,6 +4,7 @@ import type { Delivery } from './delivery.ts'
 import { nextDocument, secretOf } from './documents.ts'
 import { observeDocument, type Seen, type SeenDocument } from './observed.ts'
 import type { Patience } from './patience.ts'
+import { isStatus } from './runtime/api-error.ts'
 import type { Cluster } from './runtime/cluster.ts'
 import { isSame, type Verdict } from './runtime/conditions.ts'
 import type { EventRecorder } from './runtime/events.ts'
@@ -86,6 +87,8 @@ export function isConflict({ reason }: Verdict): boolean {
   return reason === 'PathConflict' || reason === 'HostConflict'
 }
 
+const refused = Symbol('refused')
+
 /** Has the document written if it is not there yet; gives the one that is. */
 export async function settleDocument(
   { world, cluster, newRevision }: Means,
@@ -99,7 +102,11 @@ export async function settleDocument(
   return { document, isWritten: true }
 }
 
-/** Has the status written if it says something else; tells the events of what turned. */
+/**
+ * Has the status written if it says something else; tells the events of what turned. What was stored before the schema
+ * refused it may be such that the API server takes no status for it: then the events alone say what is wrong. Gives what
+ * was done.
+ */
 export async function settleStatus<R>(
   { cluster, events }: Means,
   {
@@ -114,17 +121,21 @@ export async function settleStatus<R>(
     observe(raw: unknown): Seen<R>
   },
   status: CommonStatus,
-): Promise<boolean> {
-  if (saysTheSame(seen.status, status)) return false
+): Promise<readonly string[]> {
+  if (saysTheSame(seen.status, status)) return []
   const { namespace, name, uid } = seen.metadata
-  const raw = await cluster.applyStatus({ kind, plural: plurals[kind], namespace, name, uid }, status)
-  if (raw === undefined) return false
-  cache.put(observe(raw))
+  const target = { kind, plural: plurals[kind], namespace, name, uid }
+  const raw = await cluster.applyStatus(target, status).catch((error: unknown) => {
+    if (seen.resource === undefined && isStatus(error, 422, 500)) return refused
+    throw error
+  })
+  if (raw === undefined) return []
+  if (raw !== refused) cache.put(observe(raw))
   const regarding = { apiVersion, kind, namespace, name, uid }
   for (const happening of happeningsOf(seen.status.conditions, status.conditions)) {
     events.record(regarding, happening)
   }
-  return true
+  return [raw === refused ? 'tell events' : 'apply status']
 }
 
 /** Conditions and fields that others put there are theirs. Of ours one alone goes away. */

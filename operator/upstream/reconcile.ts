@@ -54,7 +54,7 @@ export function createUpstreamReconciler(means: Means): (key: string) => Promise
       cache: world.upstreams,
       observe: (raw: unknown) => observeCustom(Upstream, raw),
     }
-    if (await settleStatus(means, target, status)) actions.push('apply status')
+    actions.push(...(await settleStatus(means, target, status)))
     done()
   }
 }

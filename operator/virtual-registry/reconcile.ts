@@ -79,7 +79,7 @@ export function createRegistryReconciler(means: RegistryMeans): (key: string) =>
     const stored = world.documentOf({ kind: 'VirtualRegistry', namespace, name })
     const plan = planOf(registry, stored)
     const { action, programmed, isEarly } = await deliver(key, registry, plan, stored)
-    const actions = action === undefined ? [] : [action]
+    const actions: string[] = action === undefined ? [] : [action]
     if (!isEarly && !mayPass(means, key, registry, plan.verdicts.Accepted)) {
       const status = registryStatus({ registry }, plan, programmed, now())
       const target = {
@@ -88,7 +88,7 @@ export function createRegistryReconciler(means: RegistryMeans): (key: string) =>
         cache: world.registries,
         observe: (raw: unknown) => observeCustom(VirtualRegistry, raw),
       }
-      if (await settleStatus(means, target, status)) actions.push('apply status')
+      actions.push(...(await settleStatus(means, target, status)))
     }
     if (actions.length > 0) tell({ kind: 'VirtualRegistry', namespace, name, generation, actions })
   }
