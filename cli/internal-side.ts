@@ -3,7 +3,7 @@ import { hostname } from 'node:os'
 import { createInternal } from '../proxy/http/internal.ts'
 import { registerState } from '../proxy/http/state.ts'
 import { createCacheCounts } from '../proxy/internal/cache-counts.ts'
-import { createChosen, type OneLease } from '../proxy/internal/chosen.ts'
+import type { Chosen } from '../proxy/internal/chosen.ts'
 import { createClusterAuth } from '../proxy/internal/cluster-auth.ts'
 import { runProber } from '../proxy/internal/prober.ts'
 import type { Served } from '../proxy/internal/served.ts'
@@ -20,19 +20,18 @@ export interface InternalSideOptions {
   readonly version: string
   readonly index: IndexStore
   readonly client: UpstreamClient
-  /** Of those that share the index, by which one of them probes and counts; undefined where nobody does. */
-  readonly leases: OneLease | undefined
+  /** Whether this one probes and counts, of those that share the index. */
+  readonly isChosen: Chosen['isChosen']
   readonly readiness: () => { readonly isReady: boolean; readonly isDraining: boolean }
 }
 
 /** What a proxy tells the operator of itself, and finds out for that. */
 export function createInternalSide(options: InternalSideOptions) {
-  const { keys, version, index, leases, readiness } = options
+  const { keys, version, index, isChosen, readiness } = options
   const identity = { id: `${hostname()}_${randomUUID()}`, version }
   const monotonicNow = () => performance.now()
   let served: Served = { used: [], registries: {}, upstreams: {}, problems: {} }
 
-  const { isChosen, run: runChosen } = createChosen(leases, identity.id)
   const onChange = () => board.changed()
   const upstreams = () => served.used.map(({ route }) => route)
   const words = createUpstreamWords({ now: monotonicNow, onChange })
@@ -69,7 +68,6 @@ export function createInternalSide(options: InternalSideOptions) {
     changed: onChange,
     /** Probes and counts until the signal is aborted. */
     run(signal: AbortSignal): void {
-      void runChosen(signal)
       void counts.run(signal)
       const askedAt = ({ namespace, name }: { namespace: string; name: string }) =>
         words.askedAt(`${namespace}/${name}`)

@@ -1,9 +1,12 @@
+import { randomUUID } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
 import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { runSweeps } from '../proxy/cleanup/sweep.ts'
 import { createAdmin } from '../proxy/http/admin.ts'
 import { createApp } from '../proxy/http/app.ts'
 import { serveFills } from '../proxy/http/internal-fills.ts'
+import { createChosen } from '../proxy/internal/chosen.ts'
 import { createClusterAuth } from '../proxy/internal/cluster-auth.ts'
 import { createPeers } from '../proxy/internal/peers.ts'
 import type { Served } from '../proxy/internal/served.ts'
@@ -29,6 +32,7 @@ import { createRedirectNotice } from './redirects.ts'
 import type { RouteFeed } from './route-feed.ts'
 import { type Address, readServeSettings, type ServeSettings, serveFlags } from './serve-settings.ts'
 import { readVersion, untilToldToStop } from './starting.ts'
+import { tellSweeps } from './sweeps.ts'
 
 export const serveCommand: Command = {
   summary: 'runs everything in one process, over files and SQLite',
@@ -39,6 +43,7 @@ export const serveCommand: Command = {
   },
 }
 
+const monotonicNow = () => performance.now()
 const flushMs = 5_000
 /** What Redis loses with its data is at most the counts of so long. */
 const snapshotMs = 5 * 60_000
@@ -100,12 +105,13 @@ async function run(settings: ServeSettings, environment: NodeJS.ProcessEnv, feed
   })
   open.defer(() => plainClient.close())
   const { blobs, documents, index } = stores
+  const chosen = createChosen(stores.leases, randomUUID())
   let notReady: string | undefined = 'starting'
   const internal =
     settings.internal &&
     createInternalSide({
       keys: settings.internal.keys,
-      ...{ version, index, client: plainClient, leases: stores.leases },
+      ...{ version, index, client: plainClient, isChosen: chosen.isChosen },
       readiness: () => ({ isReady: notReady === undefined, isDraining: notReady === 'draining' }),
     })
   const client = internal?.client ?? plainClient
@@ -116,7 +122,7 @@ async function run(settings: ServeSettings, environment: NodeJS.ProcessEnv, feed
     client,
     observer,
     now: Date.now,
-    monotonicNow: () => performance.now(),
+    monotonicNow,
     replicas: auth &&
       stores.leases && {
         leases: stores.leases,
@@ -164,7 +170,10 @@ async function run(settings: ServeSettings, environment: NodeJS.ProcessEnv, feed
     internal?.take(served)
   }
   internal?.changed()
+  void chosen.run(ending.signal)
   internal?.run(ending.signal)
+  const sweepable = { stores: stores.sweepable, maySweepShared: chosen.isChosen }
+  void runSweeps({ ...sweepable, now: Date.now, monotonicNow }, tellSweeps(log, metrics), ending.signal)
   feed.follow(take, { log, metrics, signal: ending.signal })
   const flushing = setInterval(() => void pull.flush(), flushMs)
   const snapshotting = setInterval(() => void pull.snapshot(), snapshotMs)

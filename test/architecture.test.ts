@@ -20,6 +20,7 @@ const allowed: Record<string, readonly string[]> = {
   'proxy/store/documents.ts': ['node:', 'proxy/oci/', 'proxy/store/', 'zod'],
   'proxy/store/s3-bucket.ts': ['node:', 'proxy/store/', '@aws-sdk/client-s3'],
   'proxy/store/s3-presigner.ts': ['@aws-sdk/'],
+  'proxy/store/s3-housekeeping.ts': ['node:', 'proxy/store/', '@aws-sdk/client-s3'],
   'proxy/store/redis-connection.ts': ['node:', 'proxy/store/', 'ioredis'],
   'proxy/upstream/': [
     ...['node:', 'proxy/oci/', 'proxy/upstream/', 'proxy/routes', 'proxy/observer'],
@@ -46,6 +47,7 @@ const allowed: Record<string, readonly string[]> = {
       'lru-cache',
     ],
   ],
+  'proxy/cleanup/': ['node:', 'proxy/oci/', 'proxy/store/', 'proxy/cleanup/'],
   'proxy/internal/': ['node:', 'proxy/internal/', 'proxy/routes', 'proxy/route-set'],
   'proxy/internal/peers.ts': [
     ...[
@@ -96,7 +98,7 @@ describe('who may import whom', () => {
     ['@kubernetes/client-node', /^(?:operator\/runtime|cli)\//],
     ['fastify', /^proxy\/http\//],
     ['node:sqlite', /^proxy\/store\//],
-    ['@aws-sdk/client-s3', /^proxy\/store\/s3-(?:bucket|presigner)\.ts$/],
+    ['@aws-sdk/client-s3', /^proxy\/store\/s3-(?:bucket|housekeeping|presigner)\.ts$/],
     ['ioredis', /^proxy\/store\/redis-connection\.ts$/],
   ])('%s lives in one place', (name, home) => {
     expect(files.filter((path) => importsOf(path).includes(name) && !home.test(path))).toEqual([])

@@ -8,7 +8,16 @@ import {
   parseLinkDocument,
   parseTagDocument,
 } from '../store/documents.ts'
-import type { IndexStore, LinkEntry, LinkKey, Mention, TagEntry, TagKey, Walk } from '../store/index-store.ts'
+import type {
+  IndexStore,
+  LinkEntry,
+  LinkKey,
+  Mention,
+  TagEntry,
+  TagKey,
+  UseKey,
+  Walk,
+} from '../store/index-store.ts'
 import { linkDocumentKey, tagDocumentKey } from '../store/keys.ts'
 import { createRemembered, type Epoch } from './remembered.ts'
 
@@ -35,6 +44,8 @@ export interface Catalog {
   /** In memory, seen by the next `link` at once. `saveLink` makes it durable. */
   rememberLink(key: LinkKey, entry: LinkEntry): void
   saveLink(key: LinkKey, entry: LinkEntry): Promise<void>
+  /** Takes the tag or the link away, here and at other replicas. The document goes first: without it nothing comes back. */
+  remove(key: UseKey): Promise<void>
   /** The size of bytes this origin is known to have sent for the digest. */
   possession(origin: string, digest: Digest): Promise<number | undefined>
   mention(upstreamId: string, repository: string, digest: Digest): Promise<Mention | undefined>
@@ -247,6 +258,16 @@ export function createCatalog({
     async saveLink(key, entry) {
       await documents.put(linkDocumentKey(key), formatLinkDocument(entry))
       await tell('index.putLink', index.putLink(key, entry))
+    },
+
+    async remove({ tag, link }) {
+      const name = tag ? tagDocumentKey(tag) : linkDocumentKey(link)
+      await documents.delete(name)
+      await tell('index.delete', tag ? index.deleteTag(tag) : index.deleteLink(link))
+      tags.forget(name)
+      links.forget(name)
+      pendings.delete(name)
+      changes?.announce(name)
     },
 
     possession: (origin, digest) => ask('index.getPossession', index.getPossession(origin, digest)),

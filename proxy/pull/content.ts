@@ -15,6 +15,8 @@ export interface Content {
   /** The whole of it, for manifests. */
   bytes(digest: Digest, size: number): Promise<Buffer | undefined>
   has(digest: Digest, size: number): Promise<boolean>
+  /** For a link of what is here already: true when it is there to stay. What memory alone has is stored again. */
+  retain(digest: Digest, size: number): Promise<boolean>
   /** Held in memory as if read from the store. */
   keep(digest: Digest, bytes: Buffer): void
   /** Stores verified bytes; a full disk or budget leaves them in memory alone, and says so. */
@@ -58,6 +60,24 @@ export function createContent({ blobs, observer }: { blobs: BlobStore; observer:
     }
   }
 
+  async function store(digest: Digest, whole: Buffer): Promise<boolean> {
+    const writer = await blobs.create(digest, whole.length)
+    if (!writer) {
+      observer.storeFailure('blob.create', new NoRoomError('no room for a manifest'))
+      return false
+    }
+    try {
+      await writer.append([whole])
+      await writer.commit()
+      return true
+    } catch (error) {
+      await writer.abort()
+      throw error
+    } finally {
+      await writer.close()
+    }
+  }
+
   return {
     bytes,
 
@@ -77,22 +97,19 @@ export function createContent({ blobs, observer }: { blobs: BlobStore; observer:
       return (await blobs.stat(digest))?.size === size
     },
 
+    async retain(digest, size) {
+      const stat = await (blobs.retain?.(digest) ?? blobs.stat(digest))
+      if (stat) return stat.size === size
+      const held = memory.get(digest)
+      return held !== undefined && store(digest, held)
+    },
+
     keep(digest, held) {
       memory.set(digest, ofItsOwn(held))
     },
 
     async store(digest, whole) {
-      const writer = await blobs.create(digest, whole.length)
-      if (!writer) return observer.storeFailure('blob.create', new NoRoomError('no room for a manifest'))
-      try {
-        await writer.append([whole])
-        await writer.commit()
-      } catch (error) {
-        await writer.abort()
-        throw error
-      } finally {
-        await writer.close()
-      }
+      await store(digest, whole)
     },
   }
 }

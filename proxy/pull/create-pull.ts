@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Observer } from '../observer.ts'
 import type { BlobStore } from '../store/blob-store.ts'
 import type { DocumentStore } from '../store/document-store.ts'
-import type { IndexStore } from '../store/index-store.ts'
+import type { IndexStore, UseKey } from '../store/index-store.ts'
 import type { Leases } from '../store/leases.ts'
 import type { UseSnapshots } from '../store/use-snapshots.ts'
 import type { UpstreamClient } from '../upstream/client.ts'
@@ -49,6 +49,11 @@ export interface PullPath extends Pull {
   brought: Sharing['brought']
   /** Writes the uses counted so far. Called now and then, and by `close`. */
   flush(): Promise<void>
+  /**
+   * Takes a tag or a link away, here and at other replicas; what is answered of it from memory ends within ten seconds. Bytes
+   * that nothing links any more are deleted later.
+   */
+  unlink(key: UseKey): Promise<void>
   /** Keeps a snapshot of the uses. Called now and then, and by `drain`. */
   snapshot(): Promise<void>
   /** Starts no fill any more; lets the running ones go on for so long; then makes durable what memory serves. */
@@ -114,6 +119,7 @@ export function createPull(parts: PullParts): PullPath {
     ...createTagLists(shared),
     brought: sharing.brought,
     flush: () => uses.flush(),
+    unlink: catalog.remove,
     snapshot: () => uses.snapshot(),
     async drain(ms) {
       await fills.drain(ms)

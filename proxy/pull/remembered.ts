@@ -17,6 +17,8 @@ export interface Remembered<V extends object> {
   reading<T>(name: string, read: () => Promise<T>): Promise<{ value: T; epoch: Epoch }>
   /** The news: what is held is old, and what is being read may be. */
   outdate(name: string): void
+  /** The same, and it is not held any more. */
+  forget(name: string): void
 }
 
 export type Epoch = number | undefined
@@ -40,8 +42,19 @@ export function createRemembered<V extends object>({
     return epoch !== undefined && epoch === now()
   }
 
+  function outdate(name: string): void {
+    for (const reading of readings.get(name) ?? []) reading.outdated = true
+    const value = values.peek(name)
+    if (value) epochs.set(value, undefined)
+  }
+
   return {
     isGood,
+    outdate,
+    forget(name) {
+      outdate(name)
+      values.delete(name)
+    },
     good(name) {
       const value = values.get(name)
       return value && isGood(value) ? value : undefined
@@ -63,11 +76,6 @@ export function createRemembered<V extends object>({
         others.delete(reading)
         if (others.size === 0) readings.delete(name)
       }
-    },
-    outdate(name) {
-      for (const reading of readings.get(name) ?? []) reading.outdated = true
-      const value = values.peek(name)
-      if (value) epochs.set(value, undefined)
     },
   }
 }

@@ -26,7 +26,19 @@ export interface BlobStore {
    */
   presign?(digest: Digest, size: number): Promise<string | undefined>
 
+  /**
+   * For whoever is about to link what is stored already: undefined when it is absent, and for a while nobody deletes it
+   * otherwise. What was just committed needs none. Only where blobs are deleted that nothing links.
+   */
+  retain?(digest: Digest): Promise<BlobStat | undefined>
+
   list(): AsyncIterable<BlobStat & { readonly digest: Digest; readonly modifiedAt: number }>
+}
+
+/** One that was not deleted, and why. */
+export interface DeleteFailure {
+  readonly digest: Digest
+  readonly reason: string
 }
 
 export interface BlobStat {

@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path'
 import type { Observer } from '../observer.ts'
 import type { Digest } from '../oci/digest.ts'
 import { createBlobLedger, type HeldBlob } from './blob-ledger.ts'
-import { type BlobStore, blobKey, type OpenBlob, SpoiledBlobError } from './blob-store.ts'
+import { type BlobStore, blobKey, type DeleteFailure, type OpenBlob, SpoiledBlobError } from './blob-store.ts'
 import { createDescriptor, type Descriptor } from './descriptor.ts'
 import { bytesOnDisk, createDiskBudget, type DiskBudget, folderBytes } from './disk-budget.ts'
 import { createDurability, hasCode, makeRoot } from './durability.ts'
@@ -24,6 +24,9 @@ import {
 export interface FileBlobStore extends BlobStore {
   /** Spool files, of running fills too: only their age tells. */
   leftovers(): AsyncIterable<Leftover>
+  /** Spool files of no running fill. */
+  orphans(): AsyncIterable<Leftover>
+  deleteMany(blobs: readonly { digest: Digest; etag: string }[]): Promise<readonly DeleteFailure[]>
 }
 
 export interface FileBlobStoreOptions {
@@ -52,6 +55,7 @@ export async function createFileBlobStore({
   // A look must not count as a use.
   const readFlags = constants.O_RDONLY | (owner ? 0 : (constants.O_NOATIME ?? 0))
   const ledger = budget.limited ? createBlobLedger({ freed }) : undefined
+  const spooling = new Set<string>()
   let spooled = 0
   let stored = 0
 
@@ -140,6 +144,19 @@ export async function createFileBlobStore({
     }
   }
 
+  function deleteOne(digest: Digest, ifMatch: string | undefined): Promise<boolean> {
+    return locked(digest, async () => {
+      const path = pathOf(digest)
+      const stats = await present(stat(path))
+      if (ifMatch !== undefined && stats && etagOf(stats) !== ifMatch) return false
+      await rm(path, { force: true })
+      const removed = ledger?.remove(digest)
+      if (removed?.open === 0) freed(removed.bytes)
+      if (!ledger && stats) freed(bytesOnDisk(stats.size))
+      return true
+    })
+  }
+
   return {
     async stat(digest) {
       const stats = await present(stat(pathOf(digest)))
@@ -171,6 +188,7 @@ export async function createFileBlobStore({
       })
       if (fd === undefined) return undefined
 
+      spooling.add(path)
       const descriptor = createDescriptor(fd)
       let held: HeldBlob | undefined
       return createFileBlobWriter({
@@ -194,21 +212,25 @@ export async function createFileBlobStore({
             })
           })
         },
-        closed: () => held && ledger?.release(held),
+        closed() {
+          spooling.delete(path)
+          if (held) ledger?.release(held)
+        },
       })
     },
 
-    delete(digest, condition) {
-      return locked(digest, async () => {
-        const path = pathOf(digest)
-        const stats = await present(stat(path))
-        if (condition && stats && etagOf(stats) !== condition.ifMatch) return false
-        await rm(path, { force: true })
-        const removed = ledger?.remove(digest)
-        if (removed?.open === 0) freed(removed.bytes)
-        if (!ledger && stats) freed(bytesOnDisk(stats.size))
-        return true
-      })
+    delete: (digest, condition) => deleteOne(digest, condition?.ifMatch),
+
+    async deleteMany(blobs) {
+      const failures: DeleteFailure[] = []
+      for (const { digest, etag } of blobs) {
+        try {
+          if (!(await deleteOne(digest, etag))) failures.push({ digest, reason: 'it is another now' })
+        } catch (error) {
+          failures.push({ digest, reason: (error as Error).message })
+        }
+      }
+      return failures
     },
 
     async *list() {
@@ -218,6 +240,12 @@ export async function createFileBlobStore({
     },
 
     leftovers: () => listLeftovers(spool),
+
+    async *orphans() {
+      for await (const leftover of listLeftovers(spool)) {
+        if (!spooling.has(leftover.path)) yield leftover
+      }
+    },
   }
 }
 

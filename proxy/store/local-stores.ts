@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Observer } from '../observer.ts'
+import { createDeletionMarks, withMarksLifted } from './deletion-marks.ts'
 import { createDiskBudget } from './disk-budget.ts'
 import { makeRoot } from './durability.ts'
 import { createFileBlobStore, type FileBlobStore } from './file-blob-store.ts'
@@ -9,6 +10,7 @@ import { lockFolder } from './folder-lock.ts'
 import { rebuildIndex } from './rebuild-index.ts'
 import { createSqliteIndexStore, type SqliteIndexStore } from './sqlite-index-store.ts'
 import type { Leftover } from './stored-files.ts'
+import type { Sweepable } from './sweepable.ts'
 
 export interface LocalStores {
   readonly blobs: FileBlobStore
@@ -31,7 +33,7 @@ export async function openLocalStores({
   folder: string
   maxBytes: number | undefined
   observer: Pick<Observer, 'spoolBytes' | 'storedBytes' | 'evicted'>
-}): Promise<LocalStores> {
+}): Promise<LocalStores & { readonly sweepable: Sweepable }> {
   const root = await makeRoot(folder)
   const unlock = lockFolder(join(root, 'lock'))
   let index: SqliteIndexStore | undefined
@@ -44,7 +46,15 @@ export async function openLocalStores({
       await rebuildIndex(documents, index)
       index.markComplete()
     }
-    return together({ blobs, documents, index }, unlock)
+    const markDocuments = await createFileDocumentStore({ root: join(root, 'marks'), budget })
+    const marks = createDeletionMarks({ documents: markDocuments, now: Date.now })
+    const stores = together({ blobs: withMarksLifted(blobs, marks), documents, index }, unlock)
+    const leftovers = async function* () {
+      yield* blobs.orphans()
+      yield* documents.leftovers()
+      yield* markDocuments.leftovers()
+    }
+    return { ...stores, sweepable: { blobs, documents, marks, leftovers, uploads: undefined } }
   } catch (error) {
     await index?.close()
     unlock()

@@ -18,13 +18,14 @@ import { NoRoomError } from './blob-store.ts'
 import { createBreaker, inTime, StoreUnavailableError } from './breaker.ts'
 import { BucketSettingsError } from './bucket-settings-error.ts'
 import { type ObjectBody, withDeadlines } from './s3-body.ts'
+import { createHousekeeping, type Housekeeping } from './s3-housekeeping.ts'
 import { createPresigner } from './s3-presigner.ts'
 
 /**
  * One bucket. Whatever it does ends in time. Reads keep a breaker, behind which S3 costs nothing while it is away; writes,
  * for which no client waits, fail at once while it is open. Throws StoreUnavailableError, and NoRoomError for a full bucket.
  */
-export interface Bucket {
+export interface Bucket extends Housekeeping {
   readonly available: boolean
   /** Undefined when absent. */
   head(key: string): Promise<StoredObject | undefined>
@@ -214,6 +215,8 @@ export function createBucket(options: BucketOptions): Bucket {
         if (statusOf(error) !== 404) throw error
       })
     },
+
+    ...createHousekeeping({ s3, bucket, write, isAbsent: (error) => statusOf(error) === 404 }),
 
     async check() {
       try {

@@ -4,10 +4,14 @@ import { createKeyedLock } from './keyed-lock.ts'
 import type { ObjectBody } from './s3-body.ts'
 import type { Bucket } from './s3-bucket.ts'
 
-const root = 'documents/'
-
-/** Documents as objects, `documents/` before their keys. Preconditions are S3's own, so they hold among all replicas. */
-export function createS3DocumentStore({ bucket }: { bucket: Bucket }): DocumentStore {
+/** Documents as objects, `root` before their keys. Preconditions are S3's own, so they hold among all replicas. */
+export function createS3DocumentStore({
+  bucket,
+  root = 'documents/',
+}: {
+  bucket: Bucket
+  root?: string
+}): DocumentStore {
   const locked = createKeyedLock()
 
   return {

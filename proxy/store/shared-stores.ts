@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Observer } from '../observer.ts'
 import type { BlobStore } from './blob-store.ts'
 import { type Breaker, createBreaker, StoreUnavailableError } from './breaker.ts'
+import { createDeletionMarks, withMarksLifted } from './deletion-marks.ts'
 import { createDiskBudget } from './disk-budget.ts'
 import type { DocumentStore } from './document-store.ts'
 import { makeRoot } from './durability.ts'
@@ -21,10 +22,11 @@ import {
 import { createRedisIndexStore } from './redis-index-store.ts'
 import { createRedisLeases } from './redis-leases.ts'
 import { createRedisUseTotals } from './redis-use-totals.ts'
-import { createS3BlobStore } from './s3-blob-store.ts'
+import { blobRoot, createS3BlobStore } from './s3-blob-store.ts'
 import { createBucket } from './s3-bucket.ts'
 import { createS3DocumentStore } from './s3-document-store.ts'
 import { createSoftIndex, softDocuments } from './soft-stores.ts'
+import type { Sweepable } from './sweepable.ts'
 import { createUseSnapshots, type UseSnapshots, type UseTotals } from './use-snapshots.ts'
 
 export interface SharedStores {
@@ -35,6 +37,7 @@ export interface SharedStores {
   readonly leases: Leases | undefined
   /** Undefined where the index keeps what it was told. */
   readonly snapshots: UseSnapshots | undefined
+  readonly sweepable: Sweepable
   /** The names of the stores that are away. */
   degraded(): readonly SharedStoreName[]
   /** Only when nobody uses the stores any more. */
@@ -111,13 +114,21 @@ export async function openSharedStores({
     if (!connected) breaker.failed(new Error('Redis could not be reached at the start'))
     const blobs = createS3BlobStore({ bucket, hot, observer })
     const documents = createS3DocumentStore({ bucket })
+    const marks = createDeletionMarks({
+      documents: createS3DocumentStore({ bucket, root: 'marks/' }),
+      now: Date.now,
+    })
     const away = { redis: breaker, s3: bucket } as const
     return {
-      blobs,
+      blobs: withMarksLifted(blobs, marks),
       documents: softDocuments(documents),
       index: { ...index, changes },
       leases: createRedisLeases({ redis: guarded }),
       snapshots: createUseSnapshots({ documents, totals: createRedisUseTotals({ redis: guarded }) }),
+      sweepable: {
+        ...{ blobs, documents, marks, leftovers: hot.orphans },
+        uploads: { ...bucket, prefix: blobRoot },
+      },
       degraded: () => (['redis', 's3'] as const).filter((name) => !away[name].available),
       async close() {
         await Promise.race([blobs.settled(), sleep(endMs, undefined, { ref: false })])

@@ -7,12 +7,15 @@ export type S3Operation =
   | 'HeadObject'
   | 'PutObject'
   | 'DeleteObject'
+  | 'DeleteObjects'
   | 'ListObjects'
   | 'HeadBucket'
   | 'CreateUpload'
   | 'UploadPart'
   | 'CompleteUpload'
   | 'AbortUpload'
+  | 'ListUploads'
+  | 'ListParts'
 
 export type S3Fault =
   | {
@@ -23,6 +26,8 @@ export type S3Fault =
     }
   /** Status 200, and then an error in its body. The operation is not done. */
   | { readonly kind: 'error-in-200'; readonly code: string }
+  /** Of a deletion of many: what it says of this one, which it leaves. */
+  | { readonly kind: 'error-for-key'; readonly key: string; readonly code: string }
   /** RST, before the operation is done or after. */
   | { readonly kind: 'reset'; readonly when: 'before' | 'after' }
   | { readonly kind: 'hang' }
@@ -49,6 +54,7 @@ export interface FakeS3 {
 
 interface StoredUpload {
   readonly key: string
+  readonly startedAt: Date
   readonly parts: Map<number, Buffer>
 }
 
@@ -131,6 +137,45 @@ export async function createFakeS3(): Promise<FakeS3> {
       objects.delete(key)
       response.writeHead(204).end()
     },
+    DeleteObjects: ({ body, response, fault }) => {
+      const named = body.toString().matchAll(/<Key>([^<]+)<\/Key>(?:<ETag>([^<]+)<\/ETag>)?/g)
+      const errors = [...named].flatMap(([, key = '', etag]) => {
+        const object = objects.get(key)
+        if (fault?.kind === 'error-for-key' && fault.key === key) return [errorFor(key, fault.code)]
+        const isAnother = object && etag && etag.replaceAll('&quot;', '"') !== etagOf(object)
+        if (isAnother) return [errorFor(key, 'PreconditionFailed')]
+        objects.delete(key)
+        return []
+      })
+      xml(response, `<DeleteResult>${errors.join('')}</DeleteResult>`)
+    },
+    ListUploads: ({ url, response }) => {
+      const prefix = url.searchParams.get('prefix') ?? ''
+      const after = url.searchParams.get('upload-id-marker') ?? ''
+      const ids = [...uploads.keys()]
+        .filter((id) => uploads.get(id)!.key.startsWith(prefix) && id > after)
+        .sort()
+      const page = ids.slice(0, 2)
+      const listed = page.map((id) => {
+        const { key, startedAt } = uploads.get(id)!
+        return `<Upload><Key>${key}</Key><UploadId>${id}</UploadId><Initiated>${startedAt.toISOString()}</Initiated></Upload>`
+      })
+      const next = `<NextKeyMarker>${prefix}</NextKeyMarker><NextUploadIdMarker>${page.at(-1)}</NextUploadIdMarker>`
+      const more = ids.length > page.length
+      xml(
+        response,
+        `<ListMultipartUploadsResult><IsTruncated>${more}</IsTruncated>${more ? next : ''}${listed.join('')}</ListMultipartUploadsResult>`,
+      )
+    },
+    ListParts: ({ url, response }) => {
+      const upload = uploads.get(url.searchParams.get('uploadId') ?? '')
+      if (!upload) return fail(response, 404, 'NoSuchUpload')
+      const parts = [...upload.parts.keys()].map(
+        (number) =>
+          `<Part><PartNumber>${number}</PartNumber><LastModified>${new Date().toISOString()}</LastModified></Part>`,
+      )
+      xml(response, `<ListPartsResult><IsTruncated>false</IsTruncated>${parts.join('')}</ListPartsResult>`)
+    },
     ListObjects: ({ url, response }) => {
       const prefix = url.searchParams.get('prefix') ?? ''
       const after = url.searchParams.get('continuation-token') ?? ''
@@ -149,7 +194,7 @@ export async function createFakeS3(): Promise<FakeS3> {
     },
     CreateUpload: ({ key, response }) => {
       ids += 1
-      uploads.set(`upload-${ids}`, { key, parts: new Map() })
+      uploads.set(`upload-${ids}`, { key, startedAt: new Date(), parts: new Map() })
       xml(
         response,
         `<InitiateMultipartUploadResult><UploadId>upload-${ids}</UploadId></InitiateMultipartUploadResult>`,
@@ -225,8 +270,10 @@ interface Call {
 }
 
 function operationOf(method: string, key: string, query: URLSearchParams): S3Operation {
+  if (query.has('uploads')) return key === '' ? 'ListUploads' : 'CreateUpload'
+  if (query.has('delete')) return 'DeleteObjects'
   if (key === '') return method === 'HEAD' ? 'HeadBucket' : 'ListObjects'
-  if (query.has('uploads')) return 'CreateUpload'
+  if (query.has('uploadId') && method === 'GET') return 'ListParts'
   if (query.has('uploadId')) {
     return method === 'PUT' ? 'UploadPart' : method === 'POST' ? 'CompleteUpload' : 'AbortUpload'
   }
@@ -261,6 +308,10 @@ function xml(response: ServerResponse, text: string): void {
 
 function errorXml(code: string): string {
   return `<?xml version="1.0"?><Error><Code>${code}</Code><Message>as the test wants</Message></Error>`
+}
+
+function errorFor(key: string, code: string): string {
+  return `<Error><Key>${key}</Key><Code>${code}</Code><Message>as the test wants</Message></Error>`
 }
 
 function fail(

@@ -335,3 +335,36 @@ it('bucket S17: lists through truncated pages, and passes over what is no blob o
   const listed = await collect((await openStore()).list())
   expect(listed.map(({ digest }) => digest).sort()).toEqual(all.map((bytes) => digestOf(bytes)).sort())
 })
+
+describe('a deletion of many', () => {
+  it('bucket S18: says what was not deleted, although the answer is a 200', async () => {
+    const store = await openStore()
+    const all = Array.from({ length: 3 }, (_, n) => Buffer.from(`blob ${n}`))
+    for (const bytes of all) await putBlob(store, bytes)
+    const listed = await collect(store.list())
+    s3.next('DeleteObjects', { kind: 'error-for-key', key: keyOf(all[1]!), code: 'AccessDenied' })
+    expect(await store.deleteMany(listed)).toEqual([
+      { digest: digestOf(all[1]!), reason: 'AccessDenied: as the test wants' },
+    ])
+    expect(all.map(has)).toEqual([false, true, false])
+    expect(await readBlob(store, digestOf(all[0]!))).toBeUndefined()
+    expect(await readBlob(store, digestOf(all[1]!))).toEqual(all[1])
+  })
+
+  it('leaves what is another by now', async () => {
+    const store = await openStore()
+    await putBlob(store, small)
+    const [one] = await collect(store.list())
+    const failures = await store.deleteMany([{ ...one!, etag: '"another"' }])
+    expect(failures).toMatchObject([{ digest: digestOf(small) }])
+    expect(has(small)).toBe(true)
+  })
+
+  it('bucket S18: fails as a whole where the 200 is an error', async () => {
+    const store = await openStore()
+    await putBlob(store, small)
+    s3.next('DeleteObjects', { kind: 'error-in-200', code: 'InternalError' }, 3)
+    await expect(collect(store.list()).then(store.deleteMany)).rejects.toThrow(StoreUnavailableError)
+    expect(has(small)).toBe(true)
+  })
+})

@@ -1,0 +1,119 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { algorithmOf, type Digest, hexOf, isDigest } from '../oci/digest.ts'
+import type { BlobStore, BlobWriter } from './blob-store.ts'
+import { StoreUnavailableError } from './breaker.ts'
+import type { DocumentStore } from './document-store.ts'
+
+/**
+ * What stands between a blob that nothing links and its deletion, where all replicas see it. `marked` becomes `kept` by
+ * whoever is about to link the blob, or `condemned` by the one that deletes it, never both: each is a compare and swap.
+ */
+export interface Mark {
+  readonly state: 'marked' | 'kept' | 'condemned'
+  /** When it became that. */
+  readonly at: number
+  readonly etag: string
+}
+
+export interface DeletionMarks {
+  /**
+   * To be called before bytes are put, or seen to be there, that are linked then: from now on, and for the time of grace,
+   * they are not deleted. Waits for a deletion under way; throws StoreUnavailableError where it takes too long.
+   */
+  lift(digest: Digest): Promise<void>
+  read(digest: Digest): Promise<Mark | undefined>
+  /** In place of `before`. False where it was not that any more. */
+  write(digest: Digest, state: Mark['state'], before: Mark | undefined): Promise<boolean>
+  remove(digest: Digest): Promise<void>
+  list(): AsyncIterable<Digest>
+}
+
+const states: readonly unknown[] = ['marked', 'kept', 'condemned'] satisfies Mark['state'][]
+
+const lookEachMs = 100
+const maxLooks = 50
+
+/** `documents` are of their own, apart from the cache's, and tell what is away from what is absent. */
+export function createDeletionMarks({
+  documents,
+  now,
+}: {
+  documents: DocumentStore
+  /** Milliseconds since the epoch. */
+  now: () => number
+}): DeletionMarks {
+  const marks: DeletionMarks = {
+    async lift(digest) {
+      for (let look = 0; look < maxLooks; look++) {
+        const mark = await marks.read(digest)
+        if (!mark || mark.state === 'kept') return
+        if (mark.state === 'marked' && (await marks.write(digest, 'kept', mark))) return
+        if (mark.state === 'condemned') await sleep(lookEachMs)
+      }
+      throw new StoreUnavailableError('the blob is being deleted')
+    },
+
+    async read(digest) {
+      const document = await documents.get(keyOf(digest))
+      if (!document) return undefined
+      const { etag, body } = document
+      // what does not parse is as good as a mark that was made now
+      return { ...(parse(body) ?? { state: 'kept', at: now() }), etag }
+    },
+
+    write(digest, state, before) {
+      const condition = before ? { ifMatch: before.etag } : ({ ifAbsent: true } as const)
+      return documents.put(keyOf(digest), JSON.stringify({ state, at: now() }), condition)
+    },
+
+    remove: (digest) => documents.delete(keyOf(digest)),
+
+    async *list() {
+      for await (const key of documents.list('')) {
+        const digest = key.replace('/', ':')
+        if (isDigest(digest)) yield digest
+      }
+    },
+  }
+  return marks
+}
+
+/** The same blobs, of which none is committed, and none retained, before its mark is lifted. */
+export function withMarksLifted<S extends BlobStore>(blobs: S, marks: Pick<DeletionMarks, 'lift'>): S {
+  return {
+    ...blobs,
+    async create(digest, size, other) {
+      const writer = await blobs.create(digest, size, other)
+      return writer && liftingFirst(writer, () => marks.lift(digest))
+    },
+    async retain(digest) {
+      await marks.lift(digest)
+      return blobs.stat(digest)
+    },
+  }
+}
+
+function liftingFirst(writer: BlobWriter, lift: () => Promise<void>): BlobWriter {
+  return {
+    ...writer,
+    async commit() {
+      await lift()
+      await writer.commit()
+    },
+  }
+}
+
+function keyOf(digest: Digest): string {
+  return `${algorithmOf(digest)}/${hexOf(digest)}`
+}
+
+function parse(body: string): Pick<Mark, 'state' | 'at'> | undefined {
+  try {
+    const { state, at } = JSON.parse(body) as Record<string, unknown>
+    return states.includes(state) && typeof at === 'number'
+      ? { state: state as Mark['state'], at }
+      : undefined
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,126 @@
+import { isDeepStrictEqual } from 'node:util'
+import {
+  DeleteObjectsCommand,
+  ListMultipartUploadsCommand,
+  type ListMultipartUploadsCommandOutput,
+  ListPartsCommand,
+  type ListPartsCommandOutput,
+  type S3Client,
+} from '@aws-sdk/client-s3'
+import { StoreUnavailableError } from './breaker.ts'
+
+/** What of a bucket only those need who tidy it. Each ends in time, and throws as the bucket's writes do. */
+export interface Housekeeping {
+  /**
+   * At most a thousand. Gives those that were not deleted: the answer is a 200 for them too. Whether something else than
+   * the etag is there is looked at by servers that know of it.
+   */
+  deleteMany(objects: readonly { key: string; etag: string }[]): Promise<readonly ObjectFailure[]>
+  listUploads(prefix: string): AsyncIterable<ListedUpload>
+  /** When its last part came; undefined where it has none, or is not there any more. */
+  lastPartAt(key: string, uploadId: string): Promise<number | undefined>
+}
+
+export interface ObjectFailure {
+  readonly key: string
+  readonly reason: string
+}
+
+export interface ListedUpload {
+  readonly key: string
+  readonly uploadId: string
+  readonly startedAt: number
+}
+
+export function createHousekeeping({
+  s3,
+  bucket,
+  write,
+  isAbsent,
+}: {
+  s3: S3Client
+  bucket: string
+  write: <T>(work: (signal: AbortSignal) => Promise<T>) => Promise<T>
+  isAbsent: (error: unknown) => boolean
+}): Housekeeping {
+  return {
+    async deleteMany(objects) {
+      if (objects.length === 0) return []
+      const Objects = objects.map(({ key, etag }) => ({ Key: key, ETag: etag }))
+      const command = new DeleteObjectsCommand({ Bucket: bucket, Delete: { Objects, Quiet: true } })
+      const { Errors = [] } = await write((abortSignal) => s3.send(command, { abortSignal }))
+      return Errors.filter(({ Code }) => Code !== 'NoSuchKey').map(({ Key, Code, Message }) => ({
+        key: Key ?? '',
+        reason: [Code, Message].filter(Boolean).join(': '),
+      }))
+    },
+
+    async *listUploads(prefix) {
+      for await (const { Uploads = [] } of pages(uploadsAfter(prefix), nextUploads)) {
+        for (const { Key, UploadId, Initiated } of Uploads) {
+          if (!Key?.startsWith(prefix) || UploadId === undefined || Initiated === undefined) continue
+          yield { key: Key, uploadId: UploadId, startedAt: Initiated.getTime() }
+        }
+      }
+    },
+
+    async lastPartAt(key, uploadId) {
+      const times: number[] = []
+      try {
+        for await (const { Parts = [] } of pages(partsAfter(key, uploadId), nextParts)) {
+          for (const { LastModified } of Parts) times.push(LastModified?.getTime() ?? 0)
+        }
+      } catch (error) {
+        if (!isAbsent(error)) throw error
+      }
+      return times.length === 0 ? undefined : times.reduce((last, time) => Math.max(last, time))
+    },
+  }
+
+  function uploadsAfter(prefix: string) {
+    return (marker: UploadsMarker | undefined) => {
+      const command = new ListMultipartUploadsCommand({ Bucket: bucket, Prefix: prefix, ...marker })
+      return write((abortSignal) => s3.send(command, { abortSignal }))
+    }
+  }
+
+  function partsAfter(key: string, uploadId: string) {
+    return (marker: PartsMarker | undefined) => {
+      const command = new ListPartsCommand({ Bucket: bucket, Key: key, UploadId: uploadId, ...marker })
+      return write((abortSignal) => s3.send(command, { abortSignal }))
+    }
+  }
+}
+
+interface UploadsMarker {
+  readonly KeyMarker: string | undefined
+  readonly UploadIdMarker: string | undefined
+}
+
+interface PartsMarker {
+  readonly PartNumberMarker: string | undefined
+}
+
+function nextUploads(page: ListMultipartUploadsCommandOutput): UploadsMarker | undefined {
+  const { IsTruncated, NextKeyMarker: KeyMarker, NextUploadIdMarker: UploadIdMarker } = page
+  return IsTruncated && KeyMarker !== undefined ? { KeyMarker, UploadIdMarker } : undefined
+}
+
+function nextParts({ IsTruncated, NextPartNumberMarker }: ListPartsCommandOutput): PartsMarker | undefined {
+  return IsTruncated && NextPartNumberMarker ? { PartNumberMarker: NextPartNumberMarker } : undefined
+}
+
+async function* pages<Page, Marker>(
+  read: (after: Marker | undefined) => Promise<Page>,
+  next: (page: Page) => Marker | undefined,
+): AsyncGenerator<Page> {
+  let marker: Marker | undefined
+  do {
+    const page = await read(marker)
+    yield page
+    const following = next(page)
+    if (following !== undefined && isDeepStrictEqual(following, marker))
+      throw new StoreUnavailableError('S3 lists in a circle')
+    marker = following
+  } while (marker !== undefined)
+}

@@ -1,0 +1,212 @@
+import { randomBytes } from 'node:crypto'
+import { utimes, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { beforeEach, describe, expect, it } from 'vitest'
+import { type SweepReport, sweep } from '../../../proxy/cleanup/sweep.ts'
+import { type Digest, digestOf } from '../../../proxy/oci/digest.ts'
+import {
+  createDeletionMarks,
+  type DeletionMarks,
+  withMarksLifted,
+} from '../../../proxy/store/deletion-marks.ts'
+import { formatLinkDocument, formatTagDocument } from '../../../proxy/store/documents.ts'
+import { createFileBlobStore, type FileBlobStore } from '../../../proxy/store/file-blob-store.ts'
+import { createFileDocumentStore, type FileDocumentStore } from '../../../proxy/store/file-document-store.ts'
+import { linkDocumentKey, tagDocumentKey } from '../../../proxy/store/keys.ts'
+import type { Sweepable } from '../../../proxy/store/sweepable.ts'
+import { begin, putBlob } from '../../contracts/blobs.ts'
+import { collect } from '../../contracts/collect.ts'
+import { noObserver as observer, temporaryFolder } from '../store/temporary-folder.ts'
+
+const graceMs = 1_000
+const place = { upstreamId: 'a'.repeat(64), repository: 'library/alpine' }
+
+let folder: string
+let blobs: FileBlobStore
+let documents: FileDocumentStore
+let marks: DeletionMarks
+let time: number
+
+beforeEach(async () => {
+  folder = await temporaryFolder()
+  blobs = await createFileBlobStore({ root: join(folder, 'blobs'), observer })
+  documents = await createFileDocumentStore({ root: join(folder, 'documents') })
+  const markDocuments = await createFileDocumentStore({ root: join(folder, 'marks') })
+  marks = createDeletionMarks({ documents: markDocuments, now: () => time })
+  time = Date.now()
+})
+
+async function sweepAfter(ms: number, others: Partial<Sweepable> = {}): Promise<SweepReport> {
+  time += ms
+  const stores = { blobs, documents, marks, leftovers: blobs.orphans, uploads: undefined, ...others }
+  const clocks = { now: () => time, monotonicNow: () => performance.now() }
+  return sweep({ stores, maySweepShared: () => true, ...clocks, graceMs, leftoverMs: 60_000 })
+}
+
+async function store(text: string): Promise<Digest> {
+  await putBlob(blobs, Buffer.from(text))
+  return digestOf(Buffer.from(text))
+}
+
+async function link(digest: Digest, kind: 'blob' | 'manifest' = 'blob'): Promise<void> {
+  const entry = { mediaType: 'application/octet-stream', size: 1, origin: 'http://up', children: [] }
+  await documents.put(linkDocumentKey({ ...place, kind, digest }), formatLinkDocument(entry))
+}
+
+const unlink = (digest: Digest) => documents.delete(linkDocumentKey({ ...place, kind: 'blob', digest }))
+const isStored = async (digest: Digest) => (await blobs.stat(digest)) !== undefined
+
+describe('a blob that nothing links', () => {
+  it('is marked by one sweep, and deleted by the next after the time of grace', async () => {
+    const digest = await store('unlinked')
+    expect(await sweepAfter(0)).toMatchObject({ marked: 1, blobs: 0 })
+    expect(await sweepAfter(graceMs - 1)).toMatchObject({ marked: 0, blobs: 0 })
+    expect(await isStored(digest)).toBe(true)
+    expect(await sweepAfter(1)).toMatchObject({ marked: 0, blobs: 1, blobBytes: 8, failures: [] })
+    expect(await isStored(digest)).toBe(false)
+    expect(await collect(marks.list())).toEqual([])
+  })
+
+  it('stays where it is linked between the two', async () => {
+    const digest = await store('linked late')
+    await sweepAfter(0)
+    await link(digest)
+    expect(await sweepAfter(graceMs)).toMatchObject({ blobs: 0 })
+    expect(await isStored(digest)).toBe(true)
+    expect(await collect(marks.list())).toEqual([])
+  })
+
+  it('stays for another time of grace once somebody was about to link it', async () => {
+    const digest = await store('about to be linked')
+    await sweepAfter(0)
+    await marks.lift(digest)
+    expect(await sweepAfter(graceMs)).toMatchObject({ marked: 1, blobs: 0 })
+    expect(await sweepAfter(graceMs)).toMatchObject({ blobs: 1 })
+  })
+
+  it('stays where somebody was about to link it after its links were looked for', async () => {
+    const digest = await store('at the last moment')
+    await sweepAfter(0)
+    const late: Sweepable['documents'] = {
+      get: documents.get,
+      async *list(prefix) {
+        yield* documents.list(prefix)
+        await marks.lift(digest)
+        await link(digest)
+      },
+    }
+    expect(await sweepAfter(graceMs, { documents: late })).toMatchObject({ blobs: 0 })
+    expect(await isStored(digest)).toBe(true)
+  })
+
+  it('is told of when it cannot be deleted, and may be linked then', async () => {
+    const digest = await store('refused')
+    await sweepAfter(0)
+    const refusing = {
+      list: blobs.list,
+      deleteMany: async () => [{ digest, reason: 'AccessDenied' }],
+    }
+    expect(await sweepAfter(graceMs, { blobs: refusing })).toMatchObject({
+      blobs: 0,
+      failures: [{ digest, reason: 'AccessDenied' }],
+    })
+    await marks.lift(digest)
+  })
+
+  it('is deleted by the next where a sweep died over it, but not at once', async () => {
+    const digest = await store('orphan of a sweep')
+    await sweepAfter(0)
+    const dying = {
+      list: blobs.list,
+      deleteMany: async () => {
+        throw new Error('killed')
+      },
+    }
+    await expect(sweepAfter(graceMs, { blobs: dying })).rejects.toThrow('killed')
+    expect(await sweepAfter(30_000)).toMatchObject({ blobs: 0 })
+    expect(await sweepAfter(30_000)).toMatchObject({ blobs: 1 })
+    expect(await isStored(digest)).toBe(false)
+  })
+
+  it('is condemned by one of two sweeps at once', async () => {
+    const digests = await Promise.all(Array.from({ length: 30 }, (_, n) => store(`blob ${n}`)))
+    await sweepAfter(0)
+    const [one, other] = await Promise.all([sweepAfter(graceMs), sweepAfter(0)])
+    expect(one.blobs + other.blobs).toBe(digests.length)
+  })
+})
+
+describe('a blob that is linked', () => {
+  it('stays, whatever the kind of its link', async () => {
+    const [layer, manifest] = [await store('a layer'), await store('a manifest')]
+    await link(layer)
+    await link(manifest, 'manifest')
+    for (let n = 0; n < 3; n++) expect(await sweepAfter(graceMs)).toMatchObject({ marked: 0, blobs: 0 })
+    await unlink(layer)
+    await sweepAfter(0)
+    expect(await sweepAfter(graceMs)).toMatchObject({ blobs: 1 })
+    expect(await isStored(manifest)).toBe(true)
+  })
+
+  it('is a list of referrers too', async () => {
+    const digest = await store('{"manifests":[]}')
+    const key = { ...place, tag: `referrers/sha256/${'b'.repeat(64)}` }
+    const entry = { digest, mediaType: 'x', size: 16, writtenAt: 1, checkedAt: 1, walks: [] }
+    await documents.put(tagDocumentKey(key), formatTagDocument(entry))
+    for (let n = 0; n < 3; n++) expect(await sweepAfter(graceMs)).toMatchObject({ marked: 0, blobs: 0 })
+  })
+
+  it('stays where the documents cannot be listed to their end', async () => {
+    const digest = await store('linked')
+    await link(digest)
+    const broken: Sweepable['documents'] = {
+      get: documents.get,
+      // biome-ignore lint/correctness/useYield: it fails before it has anything
+      async *list() {
+        throw new Error('S3 is away')
+      },
+    }
+    for (let n = 0; n < 3; n++)
+      await expect(sweepAfter(graceMs, { documents: broken })).rejects.toThrow('S3 is away')
+    expect(await isStored(digest)).toBe(true)
+  })
+})
+
+describe('who is about to link a blob', () => {
+  it('keeps it by committing it again, and by asking whether it is there', async () => {
+    const kept = withMarksLifted(blobs, marks)
+    const [one, other] = [await store('one'), await store('other')]
+    await sweepAfter(0)
+    await putBlob(kept, Buffer.from('one'))
+    expect(await kept.retain!(other)).toMatchObject({ size: 5 })
+    expect(await sweepAfter(graceMs)).toMatchObject({ marked: 2, blobs: 0 })
+    expect([await isStored(one), await isStored(other)]).toEqual([true, true])
+  })
+
+  it('waits for a deletion under way, and then finds it gone', async () => {
+    const digest = await store('going')
+    await marks.write(digest, 'condemned', undefined)
+    const retained = withMarksLifted(blobs, marks).retain!(digest)
+    await blobs.delete(digest)
+    await marks.remove(digest)
+    expect(await retained).toBeUndefined()
+  })
+})
+
+describe('what was left over on the disk', () => {
+  it('goes once it is old, and the spool files of running fills stay', async () => {
+    const left = join(folder, 'blobs', '.spool', 'left')
+    await writeFile(left, randomBytes(100))
+    const writer = await begin(blobs, digestOf(Buffer.from('running')), 7)
+    await writer.append([Buffer.from('run')])
+    const old = new Date(time - 3_600_000)
+    for (const { path } of await collect(blobs.leftovers())) await utimes(path, old, old)
+    await writeFile(join(folder, 'blobs', '.spool', 'new'), 'x')
+
+    expect(await sweepAfter(0)).toMatchObject({ files: 1, fileBytes: 100 })
+    expect(await collect(blobs.leftovers())).toHaveLength(2)
+    await writer.append([Buffer.from('ning')])
+    await writer.commit()
+    await writer.close()
+  })
+})
