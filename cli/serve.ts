@@ -12,7 +12,7 @@ import { createPeers } from '../proxy/internal/peers.ts'
 import type { Served } from '../proxy/internal/served.ts'
 import { createLogger, type Log } from '../proxy/log.ts'
 import { createMetrics, type Metrics } from '../proxy/metrics.ts'
-import type { Observer } from '../proxy/observer.ts'
+import type { Observer, SharingEvent } from '../proxy/observer.ts'
 import { OciError } from '../proxy/oci/errors.ts'
 import { createPull } from '../proxy/pull/create-pull.ts'
 import { createRouteTable, type RouteTable } from '../proxy/route-table.ts'
@@ -87,6 +87,7 @@ async function run(settings: ServeSettings, environment: NodeJS.ProcessEnv, feed
   })
   const observer: Observer & SharedStoresObserver = {
     ...metrics,
+    sharing: (event) => tellSharing(log, metrics, event),
     storeFailure: (operation, error) => tellStoreFailure(log, metrics, operation, error),
     storeAvailable: (store, available, error) => tellAvailability(log, metrics, store, available, error),
   }
@@ -123,6 +124,7 @@ async function run(settings: ServeSettings, environment: NodeJS.ProcessEnv, feed
     observer,
     now: Date.now,
     monotonicNow,
+    leases: stores.leases,
     replicas: auth &&
       stores.leases && {
         leases: stores.leases,
@@ -314,6 +316,13 @@ async function orStartError<T>(listening: Promise<T>, flag: string, { host, port
 function tellStoreFailure(log: Log, metrics: Observer, operation: string, error: unknown): void {
   metrics.storeFailure(operation, error)
   log.logger.error({ err: error, operation }, 'the cache could not be written or read; pulls go on without')
+}
+
+/** Leading and following are daily business; a leader that is lost is what explains a slow pull. */
+function tellSharing(log: Log, metrics: Observer, event: SharingEvent): void {
+  metrics.sharing(event)
+  const level = event.step === 'leads' || event.step === 'follows' ? 'debug' : 'info'
+  log.logger[level](event, 'a replica takes its part in a shared fill')
 }
 
 function tellAvailability(
