@@ -15,6 +15,9 @@ import {
 import { type Registry, startRegistry } from '../../rig/registry.ts'
 import { registryResource, upstreamResources } from '../../rig/resources.ts'
 
+const isShort = process.env.HEADWATER_SHORT === '1'
+const outageMs = isShort ? 12_000 : 60_000
+
 describeWithParts(
   [...apiServerParts, 'registry', 'htpasswd'],
   'an installation with something missing',
@@ -30,6 +33,28 @@ describeWithParts(
       return (await server.client.request('GET', leases)).body.spec?.holderIdentity as string
     }
     const leads = (one: OperatorProcess) => /"leading":true/.test(one.log())
+
+    /** As a Deployment does: whenever it ends it is started again after a second. */
+    function superviseOperator() {
+      const stopping = new AbortController()
+      const ends: (number | NodeJS.Signals)[] = []
+      const running = (async () => {
+        for (;;) {
+          const code = await Promise.race([operator.exited, whenAborted(stopping.signal)])
+          if (stopping.signal.aborted) return
+          ends.push(code!)
+          await sleep(1000)
+          operator = await headwater.startOperator()
+        }
+      })()
+      return {
+        ends,
+        async [Symbol.asyncDispose]() {
+          stopping.abort()
+          await running
+        },
+      }
+    }
 
     beforeAll(async () => {
       ;[server, upstream] = await Promise.all([startApiServer(), startRegistry()])
@@ -47,7 +72,7 @@ describeWithParts(
       await Promise.all([upstream?.close(), server?.close()])
     })
 
-    it('hands the Lease over within 5 s of a stop in order', async () => {
+    it('K16: hands the Lease over within 5 s of a stop in order', async () => {
       const next = await headwater.startOperator()
       await sleep(2500)
       expect(leads(next)).toBe(false)
@@ -58,7 +83,7 @@ describeWithParts(
       operator = next
     })
 
-    it('has a frozen leader end without a write once another leads', async () => {
+    it('K16: has a frozen leader end without a write once another leads', async () => {
       const next = await headwater.startOperator()
       operator.signal('SIGSTOP')
       await until(() => leads(next), undefined, 40_000)
@@ -70,7 +95,7 @@ describeWithParts(
       operator = next
     })
 
-    it('deletes no document over a missing definition or a refused list', async () => {
+    it('K15 and K22: deletes no document over a missing definition or a refused list', async () => {
       const before = await headwater.documents()
       const crd = await server.mustKubectl(['get', 'crd', 'upstreams.headwater.dev', '-o', 'yaml'])
       const objects = await server.mustKubectl(['get', 'upstream', 'hub', '-o', 'json'])
@@ -95,9 +120,15 @@ describeWithParts(
       await until(async () => (await fetch(`${operator.adminUrl}/readyz`)).status === 200, undefined, 40_000)
     })
 
-    it('goes on with pulls while there is no API server, even from a proxy that starts then', async () => {
+    it('K1 and K2: goes on with pulls while there is no API server, even from a proxy that starts then, and converges by itself', async () => {
+      const steady = await headwater.startProxy()
+      await until(async () => (await steady.get(path)).status === 200)
+      await using supervised = superviseOperator()
+      const isOver = new AbortController()
+      const pulling = pullUntil(isOver.signal, steady)
+
       await server.stop()
-      expect((await proxy.get(path)).status).toBe(200)
+      const ends = Date.now() + outageMs
       await proxy.kill9()
       proxy = await headwater.startProxy({ data: proxy.data })
       expect(await proxy.isReady()).toBe(true)
@@ -105,23 +136,27 @@ describeWithParts(
       const fresh = await headwater.startProxy()
       expect(await fresh.isReady()).toBe(false)
       expect((await fresh.get(path)).status).toBe(503)
+      await sleep(Math.max(0, ends - Date.now()))
+      expect((await proxy.get(path)).status).toBe(200)
+      // the Lease cannot be renewed: it ends, its supervisor starts it again, and it waits for an API server
+      await until(() => supervised.ends.length > 0)
+      expect(new Set(supervised.ends)).toEqual(new Set([1]))
 
-      // the Lease cannot be renewed: the supervisor starts it again, and it waits for an API server
-      expect(await operator.exited).toBe(1)
-      operator = await headwater.startOperator()
-      await sleep(1000)
       await server.start()
-      await until(() => leads(operator), undefined, 40_000)
-      await until(() => fresh.isReady(), undefined, 40_000)
+      await until(() => fresh.isReady(), undefined, 60_000)
       await headwater.apply([registryResource('late', ['hub'])])
       await headwater.condition('virtualregistries', 'late', { type: 'Ready', status: 'True' })
-      for (const each of [proxy, fresh]) {
+      for (const each of [proxy, fresh, steady]) {
         await until(
           async () => (await each.get('/v2/default/late/team/app/manifests/1')).status === 200,
           undefined,
-          40_000,
+          60_000,
         )
       }
+      isOver.abort()
+      const statuses = await pulling
+      expect([...statuses.keys()]).toEqual([200])
+      expect(statuses.get(200)).toBeGreaterThan(outageMs / 1000)
     })
 
     it('writes a document again that somebody deleted or spoiled', async () => {
@@ -136,3 +171,18 @@ describeWithParts(
     })
   },
 )
+
+/** How often each status was answered. */
+async function pullUntil(signal: AbortSignal, proxy: ProxyProcess): Promise<Map<number, number>> {
+  const statuses = new Map<number, number>()
+  while (!signal.aborted) {
+    const { status } = await proxy.get('/v2/default/all/team/app/manifests/1')
+    statuses.set(status, (statuses.get(status) ?? 0) + 1)
+    await sleep(20)
+  }
+  return statuses
+}
+
+function whenAborted(signal: AbortSignal): Promise<undefined> {
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(undefined), { once: true }))
+}
