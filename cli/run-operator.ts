@@ -9,6 +9,7 @@ import { createEventRecorder, createEventSink } from '../operator/runtime/events
 import { createKubernetesClient, type KubernetesClient } from '../operator/runtime/kubernetes-client.ts'
 import { createLeaderElection } from '../operator/runtime/leader-election.ts'
 import { createLeaseClient } from '../operator/runtime/lease-client.ts'
+import { type Claim, createOperatorScope, leaseLister } from '../operator/runtime/operator-scope.ts'
 import { createRuntimeMetrics } from '../operator/runtime/runtime-metrics.ts'
 import { endpointSliceSource } from '../operator/runtime/sources.ts'
 import { createWorld } from '../operator/world.ts'
@@ -20,7 +21,7 @@ import { readVersion, untilToldToStop } from './starting.ts'
 
 const leaseName = 'headwater-operator'
 
-/** Resolves with the exit code: 1 when the Lease was lost. */
+/** Resolves with the exit code: 1 when the Lease was lost, or another operator watches the same. */
 export async function runOperatorProcess(settings: OperatorSettings): Promise<number> {
   const { kubeConfig, namespace, routesNamespace, watchNamespaces, grants, externalUrl } = settings
   const stopped = untilToldToStop()
@@ -37,9 +38,21 @@ export async function runOperatorProcess(settings: OperatorSettings): Promise<nu
     observe: metrics.apiRequest,
   })
   const world = createWorld({ client, routesNamespace, watchNamespaces, grants, ...tellReads(log) })
+  const scope = createOperatorScope({
+    list: leaseLister(client.coordination, leaseName),
+    namespace,
+    watched: watchNamespaces,
+    onWait: (other) => log.logger.info({ other }, 'looking whether another operator watches the same'),
+    onFailure: (error) =>
+      log.logger.warn(
+        { err: error },
+        'the Leases of other operators cannot be read; nothing is written until then',
+      ),
+  })
   const election = createLeaderElection({
     leases: createLeaseClient(client.coordination, { namespace, name: leaseName }),
     identity,
+    annotations: scope.annotations,
     onHolder: (holder) => {
       metrics.leading(holder === identity)
       log.logger.info({ holder, leading: holder === identity }, 'the Lease has a holder')
@@ -77,7 +90,10 @@ export async function runOperatorProcess(settings: OperatorSettings): Promise<nu
 
   const reading = new AbortController()
   const read = world.run(reading.signal)
+  let rival: Claim | undefined
   const outcome = await election.run(async (signal) => {
+    rival = await scope.settle(signal)
+    if (rival !== undefined || signal.aborted) return
     const delivery = startAsking(settings, client, log, signal)
     await runOperator(
       {
@@ -103,13 +119,19 @@ export async function runOperatorProcess(settings: OperatorSettings): Promise<nu
     log.flushSync()
     process.exit(1) // at once: what is under way must not end
   }
+  if (rival !== undefined) log.logger.error(rivalMessage(rival))
   reading.abort()
   client.close()
   await read
   await admin.close()
   log.logger.info('stopped')
   log.flushSync()
-  return 0
+  return rival === undefined ? 0 : 1
+}
+
+function rivalMessage({ namespace, holder, watched }: Claim): string {
+  const what = watched.length === 0 ? 'all namespaces' : watched.join(', ')
+  return `the operator of the installation in namespace ${namespace} (${holder}) watches ${what}; two must not write the same statuses: give each its own --watch-namespace, or stop one`
 }
 
 /** What is known of the proxies, kept up to date until the signal is aborted; undefined when they are not to be asked. */

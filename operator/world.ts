@@ -30,6 +30,9 @@ export const acceptedSecretTypes = [
   'kubernetes.io/tls',
 ] as const
 
+/** Each may have a mebibyte, and a page is in memory as bytes, as text and as objects at once. */
+const manyBytesPage = 20
+
 /** All that is seen of the cluster, kept up to date by watches. */
 export interface World {
   readonly upstreams: KindCache<Seen<Upstream>>
@@ -89,13 +92,13 @@ export function createWorld({
       acceptedSecretTypes.map((type) => secretSource(client, type, { namespace })),
     ),
     transform: observeSecret,
-    pageSize: 100,
+    pageSize: manyBytesPage,
     ...reading,
   })
   const configMaps = createKindCache({
     sources: inScopes((namespace) => [configMapSource(client, { namespace })]),
     transform: observeConfigMap,
-    pageSize: 50,
+    pageSize: manyBytesPage,
     ...reading,
   })
   const documents = createKindCache({

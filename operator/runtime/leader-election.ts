@@ -6,7 +6,7 @@ import { ApiError, isStatus, toApiError } from './api-error.ts'
 export interface LeaseClient {
   /** Undefined when there is none. */
   read(): Promise<V1Lease | undefined>
-  create(spec: V1LeaseSpec): Promise<V1Lease>
+  create(spec: V1LeaseSpec, annotations: Readonly<Record<string, string>>): Promise<V1Lease>
   /** Rejects with 409 when it is another than the one that was read. */
   replace(lease: V1Lease): Promise<V1Lease>
 }
@@ -14,6 +14,8 @@ export interface LeaseClient {
 export interface LeaderElectionOptions {
   readonly leases: LeaseClient
   readonly identity: string
+  /** Put on the Lease with every write, beside those it has. */
+  readonly annotations?: () => Readonly<Record<string, string>>
   readonly leaseMs?: number
   readonly renewDeadlineMs?: number
   readonly retryMs?: number
@@ -40,6 +42,7 @@ export interface LeaderElection {
 export function createLeaderElection({
   leases,
   identity,
+  annotations = () => ({}),
   leaseMs = 15_000,
   renewDeadlineMs = 10_000,
   retryMs = 2_000,
@@ -63,7 +66,7 @@ export function createLeaderElection({
     const begun = now()
     const lease = await leases.read()
     if (lease === undefined) {
-      await leases.create(specOf(undefined))
+      await leases.create(specOf(undefined), annotations())
       return hold(begun)
     }
     const version = lease.metadata?.resourceVersion ?? ''
@@ -74,7 +77,11 @@ export function createLeaderElection({
       const claimedMs = (lease.spec?.leaseDurationSeconds ?? 0) * 1000
       if (now() - observed.at < Math.max(claimedMs, leaseMs)) return false
     }
-    const replaced = await leases.replace({ ...lease, spec: specOf(lease) })
+    const metadata = {
+      ...lease.metadata,
+      annotations: { ...lease.metadata?.annotations, ...annotations() },
+    }
+    const replaced = await leases.replace({ ...lease, metadata, spec: specOf(lease) })
     observed = { version: replaced.metadata?.resourceVersion ?? '', at: now() }
     return hold(begun)
   }

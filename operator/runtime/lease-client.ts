@@ -16,8 +16,10 @@ export function createLeaseClient(
         throw error
       }
     },
-    create: (spec) =>
-      api.createNamespacedLease({ namespace, body: { metadata: { name, namespace }, spec } }).catch(rethrow),
+    create: (spec, annotations) =>
+      api
+        .createNamespacedLease({ namespace, body: { metadata: { name, namespace, annotations }, spec } })
+        .catch(rethrow),
     replace: (body) => api.replaceNamespacedLease({ namespace, name, body }).catch(rethrow),
   }
 }

@@ -82,9 +82,9 @@ export function createReflector<T extends Stored>({
   let failing: string | undefined
 
   async function readList(): Promise<void> {
-    const { items, resourceVersion } = await readPages(source, pageSize)
+    const { items, resourceVersion } = await readPages(source, pageSize, transform)
     const hasGoneBack = newest !== '' && compareVersions(resourceVersion, newest) < 0
-    store.replace(items.map(transform), resourceVersion, { force: hasGoneBack })
+    store.replace(items, resourceVersion, { force: hasGoneBack })
     version = resourceVersion
     newest = resourceVersion
     blindWatches = 0
@@ -180,18 +180,27 @@ export function createReflector<T extends Stored>({
   }
 }
 
-/** Pages of one list; when the server forgot it half way, everything at once, which cannot be forgotten. */
-async function readPages(source: Source, limit: number): Promise<Page> {
-  const items: unknown[] = []
+/**
+ * Pages of one list; when the server forgot it half way, everything at once, which cannot be forgotten. Of each page only
+ * what is kept of it outlives it.
+ */
+async function readPages<T>(
+  source: Source,
+  limit: number,
+  transform: (raw: unknown) => T,
+): Promise<{ readonly items: T[]; readonly resourceVersion: string }> {
+  const items: T[] = []
   let page = await source.list({ limit })
   for (;;) {
-    for (const item of page.items) items.push(item)
-    if (page.continueToken === undefined) return { ...page, items }
+    for (const item of page.items) items.push(transform(item))
+    const { resourceVersion, continueToken } = page
+    if (continueToken === undefined) return { items, resourceVersion }
     try {
-      page = await source.list({ limit, continueToken: page.continueToken })
+      page = await source.list({ limit, continueToken })
     } catch (error) {
       if (!isStatus(error, 410)) throw error
-      return source.list({})
+      const whole = await source.list({})
+      return { items: whole.items.map(transform), resourceVersion: whole.resourceVersion }
     }
   }
 }
