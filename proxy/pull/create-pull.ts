@@ -15,6 +15,7 @@ import { createCommits } from './commits.ts'
 import { createContent } from './content.ts'
 import { failureOf } from './failure.ts'
 import { createFills } from './fill.ts'
+import { alone, createFleetFlight } from './fleet-flight.ts'
 import { createHealth, nameOf } from './health.ts'
 import { createDigestManifests } from './manifests.ts'
 import type { Pull } from './pull.ts'
@@ -38,7 +39,9 @@ export interface PullParts {
   readonly monotonicNow: () => number
   /** How long an upstream's no is remembered. */
   readonly negativeMs?: number
-  /** Where there are other replicas over the same stores. */
+  /** Where the stores are shared: by these replicas do not ask the same twice. */
+  readonly leases?: Leases | undefined
+  /** Where other replicas can be read from. */
   readonly replicas?: { readonly leases: Leases; readonly peers: Peers } | undefined
   /** Where the index can lose its data. */
   readonly snapshots?: UseSnapshots | undefined
@@ -65,8 +68,8 @@ const lastSnapshotMs = 5_000
 
 /** The pull path over one set of stores. Its answers depend on the routes each request brings. */
 export function createPull(parts: PullParts): PullPath {
-  const { client, blobs, documents, index, observer, now, monotonicNow, negativeMs, replicas, snapshots } =
-    parts
+  const { client, blobs, documents, index, observer, now, monotonicNow } = parts
+  const { negativeMs, leases, replicas, snapshots } = parts
   const commits = createCommits(observer)
   const catalog = createCatalog({ documents, index, observer })
   const content = createContent({ blobs, observer })
@@ -75,6 +78,7 @@ export function createPull(parts: PullParts): PullPath {
     client,
     health,
     observer,
+    flight: leases ? createFleetFlight(leases) : alone,
     ...(negativeMs === undefined ? {} : { negativeMs }),
   })
   const admission = createAdmission({ catalog, content, commits, now })

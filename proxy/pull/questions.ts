@@ -12,7 +12,9 @@ import {
 import type { UpstreamRoute } from '../routes.ts'
 import type { UpstreamAnswer, UpstreamClient, UpstreamRequest } from '../upstream/client.ts'
 import { UpstreamError } from '../upstream/errors.ts'
+import { alone, type FleetFlight, type Question } from './fleet-flight.ts'
 import { type Health, nameOf } from './health.ts'
+import { passedHead, passedManifest } from './passed-on.ts'
 import { createSingleFlight, keyOf } from './single-flight.ts'
 import { refusalOf } from './trouble.ts'
 
@@ -29,6 +31,11 @@ export interface No {
 
 export function isNo(answer: object): answer is No {
   return 'no' in answer
+}
+
+/** The upstream knows no HEAD: a GET says more. */
+export function refusesHead({ no }: No): boolean {
+  return no === 405 || no === 501
 }
 
 export interface ManifestHead {
@@ -48,7 +55,7 @@ export type FoundAnswer = Extract<UpstreamAnswer, { found: true }>
 
 /**
  * What can be asked of an upstream. Each throws UpstreamError for trouble; simultaneous equal HEADs share one request;
- * a no is remembered for seconds, trouble never.
+ * a no is remembered for seconds, trouble never. What is asked of manifests is asked once for all replicas.
  */
 export interface Questions {
   headManifest(place: Place, reference: string, firstByteMs: number): Promise<ManifestHead | No>
@@ -74,40 +81,63 @@ export function createQuestions({
   health,
   observer,
   negativeMs = 5_000,
+  flight = alone,
 }: {
   client: UpstreamClient
   health: Health
   observer: Observer
   negativeMs?: number
+  /** Among replicas over the same stores. */
+  flight?: FleetFlight
 }): Questions {
   const nos = new LRUCache<string, No>({ max: rememberedNos, ttl: Math.max(1, negativeMs) })
-  const heads = createSingleFlight<FoundAnswer | No>()
+  const manifestHeads = createSingleFlight<ManifestHead | No>()
+  const blobHeads = createSingleFlight<{ size: number | undefined } | No>()
 
   async function send(
     place: Place,
     request: Omit<UpstreamRequest, 'upstream' | 'repository'>,
   ): Promise<FoundAnswer | No> {
     const { upstream, repository } = place
-    const refusal = refusalOf(upstream)
-    if (refusal) throw refusal
-    const key = keyOf(upstream.id, repository, request.method, request.resource)
-    const remembered = nos.get(key)
-    if (remembered) return remembered
-
+    const known = rememberedNo(place, request.method, request.resource)
+    if (known) return known
     const answer = await health.run(upstream, () => client.request({ ...request, upstream, repository }))
     if (answer.found) return answer
     const no = { no: answer.status }
-    if (negativeMs > 0) nos.set(key, no)
+    remember(place, request.method, request.resource, no)
     return no
   }
 
-  function head(place: Place, resource: string, accept: string | undefined, firstByteMs: number) {
-    const key = keyOf(place.upstream.id, place.repository, resource)
-    return heads(key, async () => {
-      const answer = await send(place, { method: 'HEAD', resource, accept, firstByteMs })
-      if (!isNo(answer)) answer.body.destroy()
-      return answer
-    })
+  /** Throws where the upstream must not be asked. */
+  function rememberedNo({ upstream, repository }: Place, method: string, resource: string): No | undefined {
+    const refusal = refusalOf(upstream)
+    if (refusal) throw refusal
+    return nos.get(keyOf(upstream.id, repository, method, resource))
+  }
+
+  function remember({ upstream, repository }: Place, method: string, resource: string, no: No): void {
+    if (negativeMs > 0) nos.set(keyOf(upstream.id, repository, method, resource), no)
+  }
+
+  async function once<T extends object>(
+    place: Place,
+    { method, resource }: { readonly method: 'GET' | 'HEAD'; readonly resource: string },
+    firstByteMs: number,
+    question: Question<T | No>,
+  ): Promise<T | No> {
+    const known = rememberedNo(place, method, resource)
+    if (known) return known
+    const { upstream, repository } = place
+    const key = keyOf(method, upstream.id, upstream.origin, repository, resource)
+    const answer = await flight(key, firstByteMs, question)
+    if (isNo(answer)) remember(place, method, resource, answer)
+    return answer
+  }
+
+  async function head(place: Place, resource: string, accept: string | undefined, firstByteMs: number) {
+    const answer = await send(place, { method: 'HEAD', resource, accept, firstByteMs })
+    if (!isNo(answer)) answer.body.destroy()
+    return answer
   }
 
   async function get(place: Place, resource: string, accept: string, firstByteMs: number) {
@@ -116,42 +146,68 @@ export function createQuestions({
     return isNo(answer) ? answer : { answer, body: await readBounded(answer, maxManifestBytes) }
   }
 
+  async function headManifest(
+    place: Place,
+    reference: string,
+    firstByteMs: number,
+  ): Promise<ManifestHead | No> {
+    const answer = await head(place, `manifests/${reference}`, manifestAccept, firstByteMs)
+    if (isNo(answer)) return answer
+    const { contentDigest, size, contentType } = answer.headers
+    if (contentType === undefined) return { digest: undefined, size: undefined, mediaType: '' }
+    if (!isManifestType(contentType))
+      throw invalid(place, 'a HEAD of a manifest was answered with another type')
+    return {
+      digest: isDigest(contentDigest) ? contentDigest : undefined,
+      size: size || undefined,
+      mediaType: contentType,
+    }
+  }
+
+  async function getManifest(
+    place: Place,
+    reference: string,
+    firstByteMs: number,
+  ): Promise<FetchedManifest | No> {
+    const fetched = await get(place, `manifests/${reference}`, manifestAccept, firstByteMs)
+    if (isNo(fetched)) return fetched
+    const { contentType, contentDigest } = fetched.answer.headers
+    const digest = digestOfManifest(fetched.body, isDigest(reference) ? reference : undefined, contentDigest)
+    if (digest === undefined) {
+      observer.digestMismatch(nameOf(place.upstream))
+      throw invalid(place, 'the manifest is not what its digest says')
+    }
+    const content = readManifest(fetched.body, contentType)
+    if (isInvalid(content)) throw invalid(place, content.invalid)
+    return { ...content, digest, mediaType: contentType ?? '', bytes: fetched.body }
+  }
+
   return {
-    async headManifest(place, reference, firstByteMs) {
-      const answer = await head(place, `manifests/${reference}`, manifestAccept, firstByteMs)
-      if (isNo(answer)) return answer
-      const { contentDigest, size, contentType } = answer.headers
-      if (contentType === undefined) return { digest: undefined, size: undefined, mediaType: '' }
-      if (!isManifestType(contentType))
-        throw invalid(place, 'a HEAD of a manifest was answered with another type')
-      return {
-        digest: isDigest(contentDigest) ? contentDigest : undefined,
-        size: size || undefined,
-        mediaType: contentType,
-      }
-    },
-
-    async getManifest(place, reference, firstByteMs) {
-      const fetched = await get(place, `manifests/${reference}`, manifestAccept, firstByteMs)
-      if (isNo(fetched)) return fetched
-      const { contentType, contentDigest } = fetched.answer.headers
-      const digest = digestOfManifest(
-        fetched.body,
-        isDigest(reference) ? reference : undefined,
-        contentDigest,
+    headManifest(place, reference, firstByteMs) {
+      const asked = { method: 'HEAD', resource: `manifests/${reference}` } as const
+      const ask = () => headManifest(place, reference, firstByteMs)
+      return manifestHeads(keyOf(place.upstream.id, place.repository, reference), () =>
+        once(place, asked, firstByteMs, { ask, ...passedHead }),
       )
-      if (digest === undefined) {
-        observer.digestMismatch(nameOf(place.upstream))
-        throw invalid(place, 'the manifest is not what its digest says')
-      }
-      const content = readManifest(fetched.body, contentType)
-      if (isInvalid(content)) throw invalid(place, content.invalid)
-      return { ...content, digest, mediaType: contentType ?? '', bytes: fetched.body }
     },
 
-    async headBlob(place, digest, firstByteMs) {
-      const answer = await head(place, `blobs/${digest}`, undefined, firstByteMs)
-      return isNo(answer) ? answer : { size: answer.headers.size }
+    getManifest(place, reference, firstByteMs) {
+      const asked = { method: 'GET', resource: `manifests/${reference}` } as const
+      const ask = () => getManifest(place, reference, firstByteMs)
+      const isAsked = (answer: FetchedManifest | No) =>
+        isNo(answer) || !isDigest(reference) || answer.digest === reference
+      const read = (text: string) => {
+        const answer = passedManifest.read(text)
+        return answer && isAsked(answer) ? answer : undefined
+      }
+      return once(place, asked, firstByteMs, { ask, write: passedManifest.write, read })
+    },
+
+    headBlob(place, digest, firstByteMs) {
+      return blobHeads(keyOf(place.upstream.id, place.repository, digest), async () => {
+        const answer = await head(place, `blobs/${digest}`, undefined, firstByteMs)
+        return isNo(answer) ? answer : { size: answer.headers.size }
+      })
     },
 
     getBlob: (place, digest, firstByteMs) =>

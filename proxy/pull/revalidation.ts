@@ -4,6 +4,7 @@ import { UpstreamError } from '../upstream/errors.ts'
 import { mergeWalks } from './admission.ts'
 import type { Backoff } from './backoff.ts'
 import type { PendingTag, TagRecord } from './catalog.ts'
+import { freshness } from './freshness.ts'
 import type { Health } from './health.ts'
 import type { DigestManifests, ManifestParts } from './manifests.ts'
 import type { Outcome, PullRequest } from './pull.ts'
@@ -66,9 +67,9 @@ export function createRevalidation(parts: RevalidationParts): Revalidation {
     // a registry that has not been here before is on a cold walk: what single tags do holds nothing back then
     if ((ownWalk ? unaskableUntil(place) : upstreamUnaskableUntil(place)) > 0) return notConfirmed
     const name = nameOf(place)
-    const refresh = () => refreshes(keyOf(name, method), () => revalidate(place, record, method))
+    const refreshed = refreshes(keyOf(name, method), () => refresh(place, record, method))
     try {
-      return await within(revalidationMs, refresh(), () => {
+      return await within(revalidationMs, refreshed, () => {
         tagBackoff.failed(name)
         note(story, place, 'timeout')
         return notConfirmed
@@ -82,6 +83,13 @@ export function createRevalidation(parts: RevalidationParts): Revalidation {
       note(story, place, describe(error))
       return notConfirmed
     }
+  }
+
+  /** Another replica may have done so since. */
+  async function refresh(place: TagPlace, before: TagRecord, method: 'GET' | 'HEAD'): Promise<Checked> {
+    const record = await catalog.reread(before)
+    const isFresh = freshness(place.upstream.revalidation, record.entry.checkedAt, now()) === 'fresh'
+    return isFresh ? { outcome: 'revalidated' } : revalidate(place, record, method)
   }
 
   /** Asks whether the tag is still what is cached, and moves it when it is not. Throws for trouble and for a no. */
@@ -110,7 +118,9 @@ export function createRevalidation(parts: RevalidationParts): Revalidation {
   /** Fetches what the tag is now and moves it there. */
   async function move(place: TagPlace, head: ManifestHead | undefined): Promise<void> {
     if (head?.digest !== undefined) {
-      const found = await manifests.obtain(place, head.digest, revalidationMs)
+      const found =
+        (await manifests.linked(place, head.digest)) ??
+        (await manifests.obtain(place, head.digest, revalidationMs))
       if (isNo(found)) throw new TagGone(found.no)
       admission.tag(
         place.key,

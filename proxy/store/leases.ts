@@ -6,6 +6,8 @@ export interface Lease {
   readonly url: string
   /** Of the transfer to the bucket, once there is one. */
   readonly uploadId?: string | undefined
+  /** What it came to, for those who wait for that. */
+  readonly word?: string | undefined
 }
 
 export interface HeldLease {

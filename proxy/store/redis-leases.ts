@@ -64,9 +64,13 @@ export function createRedisLeases({ redis }: { redis: Pick<RedisConnection, 'sen
 function parseLease(text: unknown): Lease | undefined {
   if (typeof text !== 'string' || text === '') return undefined
   try {
-    const { token, url, uploadId } = JSON.parse(text) as Record<string, unknown>
+    const { token, url, uploadId, word } = JSON.parse(text) as Record<string, unknown>
     if (typeof token !== 'string' || typeof url !== 'string') return undefined
-    return { token, url, uploadId: typeof uploadId === 'string' ? uploadId : undefined }
+    return {
+      ...{ token, url },
+      uploadId: typeof uploadId === 'string' ? uploadId : undefined,
+      ...(typeof word === 'string' && { word }),
+    }
   } catch {
     return undefined
   }
