@@ -125,7 +125,6 @@ async function run(settings: ServeSettings, environment: NodeJS.ProcessEnv, feed
     now: Date.now,
     monotonicNow,
     leases: stores.leases,
-    leases: stores.leases,
     replicas: auth &&
       stores.leases && {
         leases: stores.leases,

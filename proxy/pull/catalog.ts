@@ -39,8 +39,6 @@ export interface Catalog {
   saveTag(record: TagRecord): Promise<void>
   /** With what other replicas have found since, as the index has it. */
   reread(record: TagRecord): Promise<TagRecord>
-  /** With what other replicas have found since, as the index has it. */
-  reread(record: TagRecord): Promise<TagRecord>
   /** The tag was found unchanged. Nothing when another record has replaced this one meanwhile. */
   touchTag(record: TagRecord, checkedAt: number): Promise<void>
   /** In memory, seen by the next `link` at once. `saveLink` makes it durable. */
@@ -229,17 +227,6 @@ export function createCatalog({
       if (newest !== entry) tags.outdate(name)
       await tell('index.putTag', index.putTag(key, newest))
       changes.announce(name)
-    },
-
-    async reread(record) {
-      if (!changes) return record
-      const { key } = record
-      const name = tagDocumentKey(key)
-      const { value: known, epoch } = await tags.reading(name, () => ask('index.getTag', index.getTag(key)))
-      const newest = known ? newerOf(record.entry, known) : record.entry
-      if (newest === record.entry || tags.peek(name) !== record) return tags.peek(name) ?? record
-      if ((pendings.peek(name)?.pending.checkedAt ?? 0) < newest.checkedAt) pendings.delete(name)
-      return setTag(key, newest, epoch)
     },
 
     async reread(record) {
