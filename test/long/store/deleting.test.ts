@@ -1,0 +1,98 @@
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { openLocalStores } from '../../../proxy/store/local-stores.ts'
+import { parseRedisAddress } from '../../../proxy/store/redis-address.ts'
+import { openSharedStores } from '../../../proxy/store/shared-stores.ts'
+import { type DeletingStory, deleteAgainstPulls } from '../../rig/deleting.ts'
+import { describeWithParts } from '../../rig/describe-with-parts.ts'
+import { type RedisServer, startRedis } from '../../rig/redis.ts'
+import { type S3Server, startS3 } from '../../rig/s3-server.ts'
+import { writeMeasurement } from '../measurement.ts'
+
+const isShort = process.env.HEADWATER_SHORT === '1'
+const rounds = isShort ? 30 : 1_000
+
+const stories = new Map<string, DeletingStory>()
+afterAll(() => {
+  if (!isShort && stories.size === 2) writeMeasurement('deleting', tableOf(stories))
+})
+
+function expectNothingLost(name: string, story: DeletingStory): void {
+  stories.set(name, story)
+  expect(story.lost).toEqual([])
+  expect(story.left).toEqual([])
+  expect(story.failed).toEqual([])
+  expect(story.rounds).toBe(rounds)
+  expect(story.deleted).toBeGreaterThan(0)
+}
+
+describe('deleting against pulls of the same blobs, over files and SQLite', () => {
+  it(`loses nothing that is linked in ${rounds} rounds, and leaves nothing that is not`, async () => {
+    const story = await deleteAgainstPulls({
+      ...{ replicas: 1, rounds, graceMs: 1_000 },
+      open: async (folder, observer) => ({
+        ...(await openLocalStores({ folder, maxBytes: undefined, observer })),
+        leases: undefined,
+      }),
+    })
+    expectNothingLost('files and SQLite, one replica', story)
+  })
+})
+
+describeWithParts(
+  ['redis-server', 'versitygw'],
+  'deleting against pulls of the same blobs, over S3 and Redis',
+  () => {
+    let redis: RedisServer
+    let s3: S3Server
+    beforeAll(async () => {
+      redis = await startRedis()
+      s3 = await startS3()
+      for (const [name, value] of Object.entries(s3.credentials)) vi.stubEnv(name, value)
+    })
+    afterAll(async () => {
+      vi.unstubAllEnvs()
+      await s3.close()
+      await redis.close()
+    })
+
+    it(`loses nothing that is linked in ${rounds} rounds, and leaves nothing that is not`, async () => {
+      const bucket = await s3.makeBucket()
+      const story = await deleteAgainstPulls({
+        ...{ replicas: 2, rounds, graceMs: 2_000 },
+        open: (folder, observer) =>
+          openSharedStores({
+            redis: parseRedisAddress(redis.url)!,
+            s3: { bucket, endpoint: s3.endpoint, redirectEndpoint: undefined, region: undefined },
+            spool: { folder, maxBytes: undefined },
+            observer,
+          }),
+      })
+      expectNothingLost('S3 and Redis, two replicas', story)
+    })
+  },
+)
+
+function tableOf(all: ReadonlyMap<string, DeletingStory>): string[] {
+  const told = [...all.values()]
+  const row = (what: string, of: (story: DeletingStory) => number) =>
+    `| ${what} | ${told.map((story) => of(story)).join(' | ')} |`
+  return [
+    'Sixty images that share layers are pulled from three repositories while their links are taken away at random; every',
+    'replica sweeps without a pause, with a time of grace of 1 s over files and of 2 s over S3. Every second round the upstream',
+    'is stopped, and what is linked must come from the cache. Each fiftieth round all is quiet for two sweeps.',
+    '',
+    `| | ${[...all.keys()].join(' | ')} |`,
+    `|---|${'---|'.repeat(all.size)}`,
+    row('rounds', ({ rounds: count }) => count),
+    row('pulls with the upstream running', ({ pulls }) => pulls),
+    row('pulls with the upstream stopped', ({ offlinePulls }) => offlinePulls),
+    row('links taken away', ({ unlinked }) => unlinked),
+    row('sweeps', ({ sweeps }) => sweeps),
+    row('blobs marked', ({ marked }) => marked),
+    row('blobs deleted', ({ deleted }) => deleted),
+    row('pulls that failed', ({ failed }) => failed.length),
+    row('linked and lost', ({ lost }) => lost.length),
+    row('unlinked and left after two sweeps', ({ left }) => left.length),
+    row('minutes', ({ ms }) => Math.round(ms / 6_000) / 10),
+  ]
+}
