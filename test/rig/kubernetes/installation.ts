@@ -35,8 +35,9 @@ export interface Installation {
     by: readonly Pick<ProxyProcess, 'data'>[],
     withinMs?: number,
   ): Promise<void>
-  startOperator(args?: readonly string[]): Promise<OperatorProcess>
-  startProxy(options?: { data?: string; args?: readonly string[] }): Promise<ProxyProcess>
+  /** `from` is the folder of other sources than these. */
+  startOperator(args?: readonly string[], from?: string): Promise<OperatorProcess>
+  startProxy(options?: { data?: string; args?: readonly string[]; from?: string }): Promise<ProxyProcess>
   /** Ends every program it started, and deletes what those kept. */
   close(): Promise<void>
 }
@@ -108,9 +109,10 @@ export async function install(server: ApiServer): Promise<Installation> {
       )
       return last
     },
-    async startOperator(args = []) {
+    async startOperator(args = [], from) {
       const running = await startProcess({
         command: process.execPath,
+        cwd: from,
         args: [
           ...['cli/main.ts', 'operator', '--kubeconfig', operatorAccount.kubeconfig],
           ...['--admin-listen', '127.0.0.1:0', '--log-format', 'json', ...args],
@@ -120,11 +122,12 @@ export async function install(server: ApiServer): Promise<Installation> {
       started.push(running)
       return Object.assign(running, { adminUrl: `http://127.0.0.1:${running.ready.groups?.port}` })
     },
-    async startProxy({ data, args = [] } = {}) {
+    async startProxy({ data, args = [], from } = {}) {
       const folder = data ?? join(await temporaryFolder(), 'data')
       if (data === undefined) folders.push(dirname(folder))
       const running = await startProcess({
         command: process.execPath,
+        cwd: from,
         args: [
           ...['cli/main.ts', 'proxy', '--kubeconfig', proxyAccount.kubeconfig, '--data', folder],
           ...['--listen', '127.0.0.1:0', '--admin-listen', '127.0.0.1:0', '--log-format', 'json'],
