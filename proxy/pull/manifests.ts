@@ -8,7 +8,7 @@ import type { Catalog } from './catalog.ts'
 import type { Content } from './content.ts'
 import { nameOf } from './health.ts'
 import type { Lease, ManifestAnswer, ManifestRequest, Outcome, PullRequest, Story } from './pull.ts'
-import { isNo, type No, type Questions } from './questions.ts'
+import { isNo, type No, type Questions, refusesHead } from './questions.ts'
 import { createSingleFlight, keyOf } from './single-flight.ts'
 import type { UseCell, Uses } from './uses.ts'
 import { walk } from './walk.ts'
@@ -51,17 +51,17 @@ export function createDigestManifests(parts: ManifestParts): DigestManifests {
     return bytes && { digest, mediaType: link.mediaType, bytes }
   }
 
-  /** Where these bytes came from this origin before, a yes to HEAD is as good as sending them again. */
+  /** Where these bytes came from this origin before, a yes to HEAD is as good as sending them again. A no is a GET's alone. */
   async function proven(
     place: Eligible,
     digest: Digest,
     firstByteMs: number,
-  ): Promise<LinkedManifest | No | undefined> {
+  ): Promise<LinkedManifest | undefined> {
     const size = await catalog.possession(place.upstream.origin, digest)
     const bytes = size === undefined ? undefined : await content.bytes(digest, size)
     if (!bytes) return undefined
     const head = await questions.headManifest(place, digest, firstByteMs)
-    if (isNo(head)) return head.no === 404 ? head : undefined
+    if (isNo(head)) return undefined
     const said = readManifest(bytes, head.mediaType)
     if (isInvalid(said)) return undefined
     const manifest = { ...said, digest, mediaType: head.mediaType, bytes }
@@ -147,7 +147,7 @@ export function createDigestManifests(parts: ManifestParts): DigestManifests {
   ): Promise<{ mediaType: string; size: number } | No> {
     const head = await questions.headManifest(place, digest, ms)
     if (isNo(head)) {
-      if (head.no !== 405) return head
+      if (!refusesHead(head)) return head
     } else if (head.size !== undefined) return { mediaType: head.mediaType, size: head.size }
     const manifest = await obtain(place, digest, ms)
     return isNo(manifest) ? manifest : { mediaType: manifest.mediaType, size: manifest.bytes.length }

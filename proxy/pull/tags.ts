@@ -13,7 +13,7 @@ import {
   tell,
 } from './manifests.ts'
 import type { ManifestAnswer, ManifestRequest, Outcome } from './pull.ts'
-import { type FetchedManifest, isNo, type ManifestHead, type No } from './questions.ts'
+import { type FetchedManifest, isNo, type ManifestHead, type No, refusesHead } from './questions.ts'
 import { type Checked, type Revalidation, type TagPlace, unconfirmed } from './revalidation.ts'
 import { createSingleFlight, keyOf } from './single-flight.ts'
 import { walk } from './walk.ts'
@@ -103,7 +103,7 @@ export function createTagManifests(parts: TagParts): {
       if (!before || !(error instanceof UpstreamError)) throw error
       return fromPending(request, place, before, 'stale-served', unconfirmed)
     }
-    if (isNo(head) && head.no !== 405) return head
+    if (isNo(head) && !refusesHead(head)) return head
     const learned = isNo(head) ? undefined : await revalidation.learn(place, head, [own])
     if (learned) return fromPending(request, place, learned, 'miss')
     return fromFetch(request, place, ms)

@@ -130,7 +130,7 @@ export function createAuthority({
     const probe = async () => {
       const followed = await ask(new URL(`${base.href.replace(/\/$/, '')}/v2/`), used.authorization, () => {})
       discard(followed.exchange.body)
-      judge(followed, { rangeStart: undefined, isBlob: false, now: now() })
+      judge(followed, { method: 'GET', rangeStart: undefined, isBlob: false, now: now() })
       return followed.exchange.status
     }
     if (!(await orAborted(areAccepted(probe), deadline.signal))) throw credentialsRefused(base, status)

@@ -7,6 +7,7 @@ export type Verdict = 'yes' | 'no'
 
 /** What of a request decides how its answer is read. */
 export interface Asked {
+  readonly method: 'GET' | 'HEAD'
   readonly rangeStart: number | undefined
   /** Bytes that a registry keeps elsewhere: where it sends us for them it has said yes already. */
   readonly isBlob: boolean
@@ -17,13 +18,19 @@ export interface Asked {
 /**
  * Reads a final status as a yes, a no, or trouble, which it throws. A no behind a redirect to another origin is the
  * registry's word only for what is not a blob, and only as 404: registries that are fronts of others pass manifests on
- * so, while storage says 403 to an address that expired and 404 to what it lost.
+ * so, while storage says 403 to an address that expired and 404 to what it lost. 501 to a HEAD says, as 405 does, that
+ * there is no HEAD.
  */
-export function judge({ exchange, url, left }: Followed, { rangeStart, isBlob, now }: Asked): Verdict {
+export function judge(
+  { exchange, url, left }: Followed,
+  { method, rangeStart, isBlob, now }: Asked,
+): Verdict {
   const { status, headers } = exchange
   const host = url.hostname
   if (status === 200) return 'yes'
   if (status === 206 && rangeStart !== undefined) return 'yes'
+
+  if (status === 501 && method === 'HEAD' && !left) return 'no'
 
   const retryAfterSeconds = parseRetryAfter(single(headers, 'retry-after'), now)
   if (status === 429) {

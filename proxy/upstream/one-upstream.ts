@@ -106,7 +106,12 @@ export function createOneUpstream({
     }
     await authority.confirm(pass, followed, deadline)
     try {
-      const verdict = judge(followed, { rangeStart, isBlob: resource.startsWith('blobs/'), now: now() })
+      const verdict = judge(followed, {
+        method,
+        rangeStart,
+        isBlob: resource.startsWith('blobs/'),
+        now: now(),
+      })
       return verdict === 'yes'
         ? toYes(followed, request, deadline)
         : { found: false, status: followed.exchange.status }

@@ -68,7 +68,7 @@ export async function readTokenAnswer(followed: Followed, now: number): Promise<
 
 function judgeToken(followed: Followed, now: number): 'yes' | 'no' {
   try {
-    return judge({ ...followed, left: false }, { rangeStart: undefined, isBlob: false, now })
+    return judge({ ...followed, left: false }, { method: 'GET', rangeStart: undefined, isBlob: false, now })
   } catch (error) {
     discard(followed.exchange.body)
     throw error

@@ -85,6 +85,14 @@ describe('a manifest by digest', () => {
   })
 })
 
+it('U7: a manifest that is asked for is not refused on the word of a HEAD, though its bytes are here', async () => {
+  const { manifest } = await pushImage(contentStore(hub.content), 'app')
+  await rig.manifest('app', manifest.digest)
+  hub.always('HEAD', '/v2/app/manifests/*', fault.status(404))
+  const answer = await rig.manifest('app', manifest.digest, { registry: 'same-origin' })
+  expect(answer.digest).toBe(manifest.digest)
+})
+
 describe('a blob', () => {
   it('comes in once and is served from the store then, with the upstream gone', async () => {
     const { layers } = await pushImage(contentStore(hub.content), 'app', { layers: [3_000_000] })

@@ -89,6 +89,13 @@ it.each([
   expect(registry.requests).toHaveLength(1)
 })
 
+it('U7: 501 is a no to HEAD and trouble to GET', async () => {
+  const registry = await startDouble((_request, response) => reply(response, 501))
+  const client = startClient()
+  expect(await ask(client, upstreamAt(registry.url), { method: 'HEAD' })).toMatchObject({ status: 501 })
+  await expect(ask(client, upstreamAt(registry.url))).rejects.toMatchObject({ kind: 'unavailable' })
+})
+
 it.each([500, 502, 503, 504])('U4: %i is trouble, after it was asked twice', async (status) => {
   const registry = await startDouble((_request, response) => reply(response, status))
   const told = createTold()
