@@ -4,7 +4,7 @@ import type { ServerName } from './servers.ts'
 /** One thing that is measured at one server. */
 export interface Subject {
   readonly name: string
-  readonly server: ServerName
+  readonly server: string
   /** What the answer has to be; checked before anything is timed. */
   readonly path: string
   readonly length: number
@@ -29,13 +29,13 @@ export interface Goal {
 }
 
 /** distribution has no OCI manifest for who does not ask for one. */
-const manifestType = 'application/vnd.oci.image.manifest.v1+json'
+export const manifestType = 'application/vnd.oci.image.manifest.v1+json'
 
 /**
  * One thread, since two cores are all that this was made on: one for the server, one for wrk. Few connections where
  * answers are large, as each costs the server a buffer and the machine's cache is small.
  */
-const lines = {
+export const lines = {
   manifest: ['-t1', '-c32', '-H', `Accept: ${manifestType}`],
   small: ['-t1', '-c32'],
   large: ['-t1', '-c8'],

@@ -4,6 +4,9 @@ import { type Spread, spreadOf } from './statistics.ts'
 import type { WrkResult } from './wrk.ts'
 import { wrkLine } from './wrk.ts'
 
+/** Where the figures of a part are on the page. */
+export type Part = 'single' | 'replicas'
+
 /** By subject, one result a round. */
 export type Results = ReadonlyMap<string, readonly WrkResult[]>
 
@@ -81,12 +84,18 @@ function capitalise(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1)
 }
 
-const markers = ['<!-- measured by npm run bench -->', '<!-- end of what was measured -->'] as const
+const markers: Readonly<Record<Part, readonly [string, string]>> = {
+  single: ['<!-- measured by npm run bench -->', '<!-- end of what was measured -->'],
+  replicas: [
+    '<!-- replicas, measured by npm run bench -->',
+    '<!-- end of what was measured with replicas -->',
+  ],
+}
 
 /** Puts the figures between the markers of a page; what is written around them stays. */
-export async function writeInto(page: string, text: string): Promise<void> {
+export async function writeInto(page: string, part: Part, text: string): Promise<void> {
   const old = await readFile(page, 'utf8')
-  const [start, end] = markers.map((marker) => old.indexOf(marker)) as [number, number]
+  const [start, end] = markers[part].map((marker) => old.indexOf(marker)) as [number, number]
   if (start < 0 || end < start) throw new Error(`${page} has no place for figures`)
-  await writeFile(page, `${old.slice(0, start)}${markers[0]}\n\n${text}\n\n${old.slice(end)}`)
+  await writeFile(page, `${old.slice(0, start)}${markers[part][0]}\n\n${text}\n\n${old.slice(end)}`)
 }

@@ -58,8 +58,18 @@ export function removeFolder(folder: string): Promise<void> {
   return rm(folder, { recursive: true, force: true })
 }
 
-/** distribution: a plain registry, or a pull-through cache of `proxyOf`. Its access log is on, as it is by default. */
-export async function startDistribution(folder: string, proxyOf?: string): Promise<Server> {
+export interface DistributionOptions {
+  /** Makes it a pull-through cache of this URL. */
+  readonly proxyOf?: string
+  /** Anything else of its configuration than files in its folder. */
+  readonly configuration?: Readonly<Record<string, unknown>>
+}
+
+/** distribution: a plain registry, or a pull-through cache. Its access log is on, as it is by default. */
+export async function startDistribution(
+  folder: string,
+  { proxyOf, configuration: given = {} }: DistributionOptions = {},
+): Promise<Server> {
   await mkdir(folder, { recursive: true })
   const file = join(folder, 'config.yml')
   const configuration = {
@@ -68,6 +78,7 @@ export async function startDistribution(folder: string, proxyOf?: string): Promi
     storage: { filesystem: { rootdirectory: join(folder, 'data') } },
     http: { addr: '127.0.0.1:0', secret: 'of a benchmark' },
     ...(proxyOf && { proxy: { remoteurl: proxyOf } }),
+    ...given,
   }
   await writeFile(file, stringify(configuration))
   const { match, pid, stop } = await startLogged(needPart('registry'), ['serve', file], {
@@ -78,26 +89,36 @@ export async function startDistribution(folder: string, proxyOf?: string): Promi
   return { url: `http://${match.groups!.address}`, pid, stop }
 }
 
-/** Headwater as `npm start` runs it; only ports, folder and configuration are its own. */
+export interface HeadwaterOptions {
+  readonly nodeFlags?: readonly string[]
+  readonly args?: readonly string[]
+  readonly env?: Readonly<Record<string, string>>
+  /** There is also `r`, the same with blobs from S3. */
+  readonly redirects?: boolean
+}
+
+/** Headwater as `npm start` runs it; only ports, folder and configuration are its own: the registry `a`. */
 export async function startHeadwater(
   folder: string,
   upstreamUrl: string,
-  nodeFlags: readonly string[] = [],
+  { nodeFlags = [], args = [], env = {}, redirects = false }: HeadwaterOptions = {},
 ): Promise<Server> {
   await mkdir(folder, { recursive: true })
   const config = join(folder, 'config.yaml')
-  const registry = registryResource('a', ['upstream'], { namespace: 'a', spec: { path: 'a' } })
-  await writeFile(
-    config,
-    toYaml([...upstreamResources('upstream', { url: upstreamUrl, namespace: 'a' }), registry]),
-  )
+  const registry = (namespace: string, spec = {}) => [
+    ...upstreamResources('upstream', { url: upstreamUrl, namespace }),
+    registryResource(namespace, ['upstream'], { namespace, spec: { path: namespace, ...spec } }),
+  ]
+  const redirecting = redirects ? registry('r', { blobDelivery: 'Redirect' }) : []
+  await writeFile(config, toYaml([...registry('a'), ...redirecting]))
   const { match, pid, stop } = await startLogged(
     process.execPath,
     [
       ...[...nodeFlags, 'cli/main.ts', 'serve', '--config', config, '--data', dataOf(folder)],
       ...['--listen', '127.0.0.1:0', '--admin-listen', '127.0.0.1:0'],
+      ...args,
     ],
-    { log: join(folder, 'output.log'), ready: /listening on (?<url>http:\/\/127\.[\d.]+:\d+)/ },
+    { log: join(folder, 'output.log'), ready: /listening on (?<url>http:\/\/127\.[\d.]+:\d+)/, env },
   )
   return { url: match.groups!.url!, pid, stop }
 }

@@ -21,6 +21,23 @@ export function wrkLine(flags: readonly string[], seconds: number, url: string):
   return [...flags, `-d${seconds}s`, '--timeout', '30s', '-s', 'bench/report.lua', url]
 }
 
+/** At all of these at once, in sum. */
+export async function runWrkAt(
+  flags: readonly string[],
+  seconds: number,
+  servers: readonly { readonly url: string; readonly pid: number }[],
+  path: string,
+): Promise<WrkResult> {
+  const results = await Promise.all(servers.map(({ url, pid }) => runWrk(flags, seconds, url + path, pid)))
+  const sum = (what: keyof WrkResult) => results.reduce((total, result) => total + result[what], 0)
+  return {
+    requestsPerSecond: sum('requestsPerSecond'),
+    bytesPerSecond: sum('bytesPerSecond'),
+    serverCores: sum('serverCores'),
+    idleCores: sum('idleCores') / results.length,
+  }
+}
+
 /** One run. Any error that wrk counted is an error here. */
 export async function runWrk(
   flags: readonly string[],

@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { hexOf } from '../../../proxy/oci/digest.ts'
+import { askedDuring } from '../../rig/asked.ts'
 import { describeWithParts } from '../../rig/describe-with-parts.ts'
 import { createFakeUpstream, type FakeUpstream } from '../../rig/fake-upstream.ts'
 import { type Headwater, startHeadwater, temporaryFolder } from '../../rig/headwater.ts'
@@ -69,21 +69,6 @@ describeWithParts(['redis-server', 'versitygw'], 'a warm request', () => {
     large: `/v2/default/hub/app/blobs/${image.layers[0]!.digest}`,
   })
 
-  /** What Redis and S3 were asked meanwhile: all but the pulse of the news, and uses, which are written every few seconds. */
-  async function askedDuring(work: () => Promise<void>): Promise<{ redis: string[]; s3: string[] }> {
-    const before = s3.requests().length
-    const monitor = await redis.monitor()
-    try {
-      await work()
-      await sleep(100)
-    } finally {
-      monitor.stop()
-    }
-    const isUse = (command: string) => command.includes('local downloads = (tonumber(known[3]')
-    const asked = monitor.commands.filter((one) => !/^"(?:publish|quit)"/i.test(one) && !isUse(one))
-    return { redis: asked.map((one) => one.slice(0, 200)), s3: s3.requests().slice(before) }
-  }
-
   it.each([
     ['tag', 'memory'],
     ['manifest', 'memory'],
@@ -99,7 +84,7 @@ describeWithParts(['redis-server', 'versitygw'], 'a warm request', () => {
       const served = () => headwater!.metric('headwater_served_bytes_total', { source })
       const before = await served()
       let bytes = 0
-      const asked = await askedDuring(async () => {
+      const asked = await askedDuring({ redis, s3 }, async () => {
         for (let n = 0; n < times; n++) {
           // a condition goes the whole way, which ready answers do not
           const init = n % 2 === 0 ? {} : { headers: { 'if-none-match': '"another"' } }
@@ -120,13 +105,15 @@ describeWithParts(['redis-server', 'versitygw'], 'a warm request', () => {
       ['small', image.layers[1]!],
       ['large', image.layers[0]!],
     ] as const) {
-      const asked = await askedDuring(async () => {
+      const asked = await askedDuring({ redis, s3 }, async () => {
         const pulls = await Promise.all(Array.from({ length: 5 }, () => pull(other, paths()[name])))
         for (const one of pulls) expect(one).toMatchObject({ status: 200, digest })
       })
       expect(asked.redis.length).toBeGreaterThan(0) // its link, which it had not
       expect(asked.s3).toEqual([`GET /${bucket}/blobs/sha256/${hexOf(digest).slice(0, 2)}/${hexOf(digest)}`])
-      expect((await askedDuring(async () => void (await pull(other, paths()[name])))).s3).toEqual([])
+      expect(
+        (await askedDuring({ redis, s3 }, async () => void (await pull(other, paths()[name])))).s3,
+      ).toEqual([])
     }
     expect(upstream.requests().filter(({ method }) => method === 'GET')).toHaveLength(3)
   })

@@ -1,0 +1,85 @@
+import { type Case, lines, type Subject } from './cases.ts'
+import type { Sample } from './sample.ts'
+
+/** Whom a subject asks. */
+export const shared = ['embedded', 'one', 'three', 'diskless', 'distribution', 'redirecting'] as const
+export type SharedName = (typeof shared)[number]
+
+export interface ReplicaSubject extends Subject {
+  readonly server: SharedName
+}
+
+export interface ReplicaCase extends Case {
+  readonly subjects: readonly ReplicaSubject[]
+}
+
+/** On Redis and S3 a warm replica is nearly as fast as on files and SQLite. */
+const leastOfEmbedded = 0.9
+
+export function replicaCasesOf(sample: Sample): readonly ReplicaCase[] {
+  const { headwater, distribution } = sample.names
+  const nameAt = (server: SharedName) =>
+    server === 'distribution' || server === 'redirecting' ? distribution : headwater
+  const manifest = (name: string, server: SharedName, reference: string): ReplicaSubject => ({
+    ...{ name, server, length: sample.manifest.size },
+    path: `/v2/${nameAt(server)}/manifests/${reference}`,
+  })
+  const blob = (
+    name: string,
+    server: SharedName,
+    { digest, size }: Sample['blobs']['small'],
+    repository = nameAt(server),
+  ): ReplicaSubject => ({ name, server, path: `/v2/${repository}/blobs/${digest}`, length: size })
+  const { small, large } = sample.blobs
+  const paired = { of: 'one replica', to: 'embedded stores', least: leastOfEmbedded }
+  const more = { of: 'three replicas', to: 'one replica', least: undefined }
+  const beside = { of: 'one replica', to: 'distribution', least: undefined }
+
+  return [
+    {
+      ...{ name: 'manifest by tag, hot', unit: 'requests', wrk: lines.manifest },
+      subjects: [
+        manifest('embedded stores', 'embedded', sample.tag),
+        manifest('one replica', 'one', sample.tag),
+        manifest('three replicas', 'three', sample.tag),
+        manifest('distribution', 'distribution', sample.manifest.digest),
+      ],
+      goals: [paired, more, beside],
+    },
+    {
+      ...{ name: 'blob of 1 MiB, hot', unit: 'bytes', wrk: lines.small },
+      subjects: [
+        blob('embedded stores', 'embedded', small),
+        blob('one replica', 'one', small),
+        blob('three replicas', 'three', small),
+        blob('distribution', 'distribution', small),
+      ],
+      goals: [paired, more, beside],
+    },
+    {
+      ...{ name: 'blob of 200 MiB, from disk', unit: 'bytes', wrk: lines.large },
+      subjects: [
+        blob('embedded stores', 'embedded', large),
+        blob('one replica', 'one', large),
+        blob('three replicas', 'three', large),
+      ],
+      goals: [paired, more],
+    },
+    {
+      ...{ name: 'blob of 200 MiB, from S3 through the proxy', unit: 'bytes', wrk: lines.large },
+      subjects: [
+        blob('one replica without a disk', 'diskless', large),
+        blob('distribution', 'distribution', large),
+      ],
+      goals: [{ of: 'one replica without a disk', to: 'distribution', least: undefined }],
+    },
+    {
+      ...{ name: 'redirects to S3', unit: 'requests', wrk: lines.large },
+      subjects: [
+        blob('one replica', 'one', large, headwater.replace(/^a/, 'r')),
+        blob('distribution', 'redirecting', large),
+      ],
+      goals: [beside],
+    },
+  ]
+}
