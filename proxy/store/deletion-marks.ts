@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { algorithmOf, type Digest, hexOf, isDigest } from '../oci/digest.ts'
-import type { BlobStore, BlobWriter } from './blob-store.ts'
+import type { BlobStat, BlobStore, BlobWriter } from './blob-store.ts'
 import { StoreUnavailableError } from './breaker.ts'
 import type { DocumentStore } from './document-store.ts'
 
@@ -78,27 +78,34 @@ export function createDeletionMarks({
   return marks
 }
 
-/** The same blobs, of which none is committed, and none retained, before its mark is lifted. */
-export function withMarksLifted<S extends BlobStore>(blobs: S, marks: Pick<DeletionMarks, 'lift'>): S {
+/**
+ * The same blobs, of which none is committed, and none retained, before its mark is lifted. A commit that takes long, as of
+ * an upload that begins anew, ends with a look of its own: a time of grace begins then.
+ */
+export function withMarksLifted<S extends BlobStore>(
+  blobs: S,
+  marks: Pick<DeletionMarks, 'lift'>,
+  { longMs = 60_000 }: { longMs?: number } = {},
+): S {
+  async function retain(digest: Digest): Promise<BlobStat | undefined> {
+    await marks.lift(digest)
+    return blobs.stat(digest)
+  }
+
+  async function commit(writer: BlobWriter, digest: Digest): Promise<void> {
+    await marks.lift(digest)
+    const begun = performance.now()
+    await writer.commit()
+    if (performance.now() - begun >= longMs && !(await retain(digest)))
+      throw new StoreUnavailableError('the blob was deleted while it was being stored')
+  }
+
   return {
     ...blobs,
+    retain,
     async create(digest, size, other) {
       const writer = await blobs.create(digest, size, other)
-      return writer && liftingFirst(writer, () => marks.lift(digest))
-    },
-    async retain(digest) {
-      await marks.lift(digest)
-      return blobs.stat(digest)
-    },
-  }
-}
-
-function liftingFirst(writer: BlobWriter, lift: () => Promise<void>): BlobWriter {
-  return {
-    ...writer,
-    async commit() {
-      await lift()
-      await writer.commit()
+      return writer && { ...writer, commit: () => commit(writer, digest) }
     },
   }
 }

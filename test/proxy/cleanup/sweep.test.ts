@@ -183,6 +183,20 @@ describe('who is about to link a blob', () => {
     expect([await isStored(one), await isStored(other)]).toEqual([true, true])
   })
 
+  it('lifts the mark once more at the end of a commit that took long', async () => {
+    const bytes = Buffer.from('slow')
+    const slow: FileBlobStore = {
+      ...blobs,
+      async create(digest, size) {
+        const writer = (await blobs.create(digest, size))!
+        const commit = () => writer.commit().then(() => sweepAfter(0))
+        return { ...writer, commit: async () => void (await commit()) }
+      },
+    }
+    await putBlob(withMarksLifted(slow, marks, { longMs: 0 }), bytes)
+    expect(await marks.read(digestOf(bytes))).toMatchObject({ state: 'kept' })
+  })
+
   it('waits for a deletion under way, and then finds it gone', async () => {
     const digest = await store('going')
     await marks.write(digest, 'condemned', undefined)
