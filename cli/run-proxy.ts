@@ -1,13 +1,13 @@
-import { lookup } from 'node:dns/promises'
 import { mkdir } from 'node:fs/promises'
-import { isIP } from 'node:net'
 import { join, resolve } from 'node:path'
-import { createKubernetesClient } from '../operator/runtime/kubernetes-client.ts'
+import { toApiError } from '../operator/runtime/api-error.ts'
+import { createKubernetesClient, type KubernetesClient } from '../operator/runtime/kubernetes-client.ts'
 import { secretSource } from '../operator/runtime/sources.ts'
 import { servedOf } from '../proxy/internal/served.ts'
 import type { Log } from '../proxy/log.ts'
 import { documentsOf, type RouteSet } from '../proxy/route-set.ts'
 import { routeSecretType } from '../proxy/routes.ts'
+import { addressesOfEndpoints, addressesOfServer, createApiServerAddresses } from './api-server-addresses.ts'
 import { type ClusterSettings, orUsageError, readClusterSettings } from './cluster-settings.ts'
 import type { FlagValues } from './flags.ts'
 import type { RouteFeed } from './route-feed.ts'
@@ -21,33 +21,46 @@ export async function runProxyProcess(values: FlagValues, environment: NodeJS.Pr
   const problems: string[] = []
   const cluster = orUsageError(readClusterSettings(values, environment, problems), problems)
   const settings = readServeSettings(values)
-  const denied = [...loopback, ...(await addressesOf(cluster))]
-  return serve(
-    { ...settings, denyUpstreamCidrs: [...settings.denyUpstreamCidrs, ...denied] },
-    environment,
-    () => openFeed(cluster, resolve(settings.data)),
+  const { kubeConfig } = cluster
+  const { server } = kubeConfig.getCurrentCluster()!
+  const client = createKubernetesClient({ kubeConfig, userAgent: `headwater-proxy/${readVersion()}` })
+  let log: Log | undefined
+  const addresses = createApiServerAddresses({
+    ways: [() => addressesOfServer(server), () => addressesOfEndpoints(client).catch(rethrow)],
+    onFailure: (error) =>
+      log?.logger.warn(
+        { err: error },
+        'not all addresses of the API server are known: upstreams may have the others',
+      ),
+    onChange: (denied) =>
+      log?.logger.info({ denied }, 'no upstream may have the addresses of the API server'),
+  })
+  const atFirst = await addressesOfServer(server).catch(() => [])
+  const denyUpstreamCidrs = [...settings.denyUpstreamCidrs, ...loopback, ...atFirst]
+  return serve({ ...settings, denyUpstreamCidrs, denyUpstreamsNow: addresses.now }, environment, () =>
+    openFeed(client, cluster, resolve(settings.data), (context) => {
+      log = context.log
+      void addresses.follow(context.signal)
+    }),
   )
 }
 
 /** What whoever may write an Upstream must not reach through a proxy; metadata services never are reached. */
 const loopback = ['127.0.0.0/8', '::1/128']
 
-/** Of the API server; none when its name cannot be resolved now. */
-async function addressesOf({ kubeConfig }: ClusterSettings): Promise<string[]> {
-  const { hostname } = new URL(kubeConfig.getCurrentCluster()!.server)
-  const host = hostname.replace(/^\[|\]$/g, '')
-  const addresses =
-    isIP(host) > 0
-      ? [host]
-      : (await lookup(host, { all: true }).catch(() => [])).map(({ address }) => address)
-  return addresses.map((address) => `${address}/${isIP(address) === 6 ? 128 : 32}`)
+function rethrow(error: unknown): never {
+  throw toApiError(error)
 }
 
-async function openFeed({ kubeConfig, routesNamespace }: ClusterSettings, data: string): Promise<RouteFeed> {
+async function openFeed(
+  client: KubernetesClient,
+  { routesNamespace }: ClusterSettings,
+  data: string,
+  begin: (context: { readonly log: Log; readonly signal: AbortSignal }) => void,
+): Promise<RouteFeed> {
   await mkdir(data, { recursive: true })
   const lastGood = createLastGood(join(data, 'routes.json'))
   const last = await lastGood.read()
-  const client = createKubernetesClient({ kubeConfig, userAgent: `headwater-proxy/${readVersion()}` })
   const source = secretSource(client, routeSecretType, { namespace: routesNamespace })
 
   return {
@@ -55,6 +68,7 @@ async function openFeed({ kubeConfig, routesNamespace }: ClusterSettings, data: 
     initiallyServed: last && servedOf(last, []),
     isShown: false,
     follow(take, { log, metrics, signal }) {
+      begin({ log, signal })
       const told = createTeller(log)
       signal.addEventListener('abort', client.close, { once: true })
       void watchRoutes({

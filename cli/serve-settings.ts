@@ -72,6 +72,8 @@ export interface ServeSettings {
   readonly listen: Address
   readonly adminListen: Address
   readonly denyUpstreamCidrs: readonly string[]
+  /** What else is denied now. */
+  readonly denyUpstreamsNow?: () => readonly string[]
   readonly allowUpstreamCidrs: readonly string[]
   readonly drainDelaySeconds: number
   readonly drainSeconds: number

@@ -100,7 +100,11 @@ async function run(settings: ServeSettings, environment: NodeJS.ProcessEnv, feed
     observer,
     now: Date.now,
     version,
-    addressPolicy: { deny: settings.denyUpstreamCidrs, allow: settings.allowUpstreamCidrs },
+    addressPolicy: {
+      deny: settings.denyUpstreamCidrs,
+      allow: settings.allowUpstreamCidrs,
+      denyNow: settings.denyUpstreamsNow,
+    },
     proxyUrl,
     noProxy: environment.NO_PROXY ?? environment.no_proxy,
   })

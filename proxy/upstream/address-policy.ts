@@ -4,6 +4,8 @@ import { BlockList, isIP, isIPv4 } from 'node:net'
 export interface AddressPolicy {
   readonly deny: readonly string[]
   readonly allow: readonly string[]
+  /** Denied as those of `deny`, and perhaps others the next time; the same list for as long as they are the same. */
+  readonly denyNow?: (() => readonly string[]) | undefined
 }
 
 /** Unspecified, link-local, multicast, reserved, and the metadata services of the clouds: no registry lives there. */
@@ -26,13 +28,23 @@ const alwaysDenied = [
  * Whether an address may be connected to. IPv4 inside IPv6 (mapped, NAT64, 6to4, Teredo, ISATAP) is judged as both.
  * Throws when a range of the policy is not one.
  */
-export function createAddressCheck({ deny, allow }: AddressPolicy): (address: string) => boolean {
+export function createAddressCheck({
+  deny,
+  allow,
+  denyNow = () => [],
+}: AddressPolicy): (address: string) => boolean {
   const never = blockListOf(alwaysDenied)
-  const denied = blockListOf(deny)
   const allowed = blockListOf(allow)
+  let current = denyNow()
+  let denied = blockListOf([...deny, ...current])
 
   return (address) => {
     const forms = formsOf(address)
+    const next = denyNow()
+    if (next !== current) {
+      denied = blockListOf([...deny, ...next])
+      current = next
+    }
     return (
       forms.length > 0 &&
       forms.every((form) => !contains(never, form) && (contains(allowed, form) || !contains(denied, form)))

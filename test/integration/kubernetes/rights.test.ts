@@ -106,6 +106,14 @@ describeWithParts(apiServerParts, 'the rights of the programs', () => {
     }
   })
 
+  it('let a proxy read where the API server is, and no other endpoints', async () => {
+    const slices = 'endpointslices.discovery.k8s.io'
+    expect(await can('headwater-proxy', 'get', `${slices}/kubernetes`, 'default')).toBe(true)
+    expect(await can('headwater-proxy', 'get', `${slices}/another`, 'default')).toBe(false)
+    expect(await can('headwater-proxy', 'list', slices, 'default')).toBe(false)
+    expect(await can('headwater-proxy', 'get', `${slices}/kubernetes`, 'kube-system')).toBe(false)
+  })
+
   it('give the kinds to those who may edit or view a namespace', async () => {
     const { body } = await server.client.request(
       'GET',

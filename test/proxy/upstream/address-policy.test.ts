@@ -58,3 +58,14 @@ it.each(['10.0.0.0/x', '10.0.0.0/33', 'example.com', '', '10.0.0.0/8/8x'])(
     expect(() => createAddressCheck({ deny: [range], allow: [] })).toThrow()
   },
 )
+
+it('takes up what is denied from now on, and what is not any more', () => {
+  let now: readonly string[] = []
+  const check = createAddressCheck({ deny: ['10.0.0.0/8'], allow: ['192.0.2.2'], denyNow: () => now })
+  const permitted = () => ['10.1.2.3', '192.0.2.1', '192.0.2.2', '2001:db8::1'].filter(check)
+  expect(permitted()).toEqual(['192.0.2.1', '192.0.2.2', '2001:db8::1'])
+  now = ['192.0.2.1', '192.0.2.2', '2001:db8::1']
+  expect(permitted()).toEqual(['192.0.2.2'])
+  now = ['2001:db8::1']
+  expect(permitted()).toEqual(['192.0.2.1', '192.0.2.2'])
+})
