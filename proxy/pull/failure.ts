@@ -1,5 +1,6 @@
 import { OciError } from '../oci/errors.ts'
 import { NoRoomError, SpoiledBlobError } from '../store/blob-store.ts'
+import { StoreUnavailableError } from '../store/breaker.ts'
 import { UpstreamError } from '../upstream/errors.ts'
 import { toOciError } from './trouble.ts'
 
@@ -9,8 +10,8 @@ const retryAfterSeconds = 5
 /** What the client is told of a failure before anything was sent; a mistake of ours stays what it is. */
 export function failureOf(error: unknown): unknown {
   if (error instanceof UpstreamError) return toOciError([error])
-  // the store has taken it away: the next try finds another source
-  if (error instanceof SpoiledBlobError)
+  // the store has taken it away, or does without it for now: the next try finds another source
+  if (error instanceof SpoiledBlobError || error instanceof StoreUnavailableError)
     return new OciError('STORE_UNAVAILABLE', { retryAfterSeconds: 1, cause: error })
   if (isStoreFailure(error)) return new OciError('STORE_UNAVAILABLE', { retryAfterSeconds, cause: error })
   return error

@@ -1,4 +1,6 @@
 import { Cluster, Redis, type RedisOptions } from 'ioredis'
+// the class itself for vitest, the module around it for Node
+import dataHandler from 'ioredis/built/DataHandler.js'
 import type { RedisAddress } from './redis-address.ts'
 
 /** Commands to Redis, one at a time; those of one turn of the event loop share their round trip. */
@@ -22,6 +24,21 @@ export class RedisReplyError extends Error {
   constructor(message: string, cause: unknown) {
     super(message, { cause })
     this.code = /^[A-Z]+\b/.exec(message)?.[0] ?? 'ERR'
+  }
+}
+
+interface Handler {
+  dispatch(handle: () => void): void
+  returnFatalError(error: unknown): void
+}
+
+/** An answer that is none, as a number to SUBSCRIBE, ends the connection: ioredis would end the process. */
+const handler = (dataHandler.default ?? dataHandler).prototype as unknown as Handler
+handler.dispatch = function dispatch(this: Handler, handle) {
+  try {
+    handle()
+  } catch (error) {
+    this.returnFatalError(error)
   }
 }
 

@@ -1,5 +1,6 @@
 import { type Digest, hasherFor, hexOf } from '../oci/digest.ts'
 import { SpoiledBlobError } from './blob-store.ts'
+import { StoreUnavailableError } from './breaker.ts'
 import type { ObjectBody } from './s3-body.ts'
 
 /** An object that is read where it is, in order as far as may be; every other way costs a request. */
@@ -90,7 +91,9 @@ export function createCheckedStream(
         body?.destroy()
         body = undefined
         resumes += 1
-        if (error instanceof SpoiledBlobError || resumes > maxResumes) throw error
+        if (error instanceof SpoiledBlobError) throw error
+        if (resumes > maxResumes)
+          throw new StoreUnavailableError('S3 does not give all of the object', { cause: error })
       }
     }
   }

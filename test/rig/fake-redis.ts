@@ -12,6 +12,23 @@ export interface FakeRedis {
   close(): Promise<void>
 }
 
+/** What a Redis that is not well, or no Redis, says to everything. */
+export const nonsenseReplies = [
+  '-LOADING Redis is loading the dataset in memory\r\n',
+  '-BUSY Redis is busy running a script\r\n',
+  '-MASTERDOWN Link with MASTER is down\r\n',
+  '-CLUSTERDOWN The cluster is down\r\n',
+  '-MOVED 1 127.0.0.1:1\r\n',
+  '-NOAUTH Authentication required.\r\n',
+  '-ERR of another kind\r\n',
+  '+OK\r\n',
+  ':7\r\n',
+  '*2\r\n$1\r\n1\r\n$4\r\nnull\r\n',
+  '$5\r\nhel',
+  'HTTP/1.1 400 Bad Request\r\n\r\n',
+  '',
+] as const
+
 export async function createFakeRedis(): Promise<FakeRedis> {
   const sockets = new Set<Socket>()
   const commands: string[] = []

@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { describeWithParts } from '../../rig/describe-with-parts.ts'
-import { createFakeRedis } from '../../rig/fake-redis.ts'
+import { createFakeRedis, nonsenseReplies } from '../../rig/fake-redis.ts'
 import { createFakeUpstream, type FakeUpstream } from '../../rig/fake-upstream.ts'
 import { createFaultProxy, type FaultProxy } from '../../rig/fault-proxy.ts'
 import { type Headwater, startHeadwater, temporaryFolder } from '../../rig/headwater.ts'
@@ -218,7 +218,7 @@ describeWithParts(['redis-server', 'versitygw'], 'a replica whose stores fail', 
       const fake = await createFakeRedis()
       const headwater = await replica({ url: fake.url })
       await pullImage(headwater, await push())
-      for (const reply of nonsense) {
+      for (const reply of nonsenseReplies) {
         fake.answer(reply)
         for (const image of await pushMany(2)) {
           expect(await pullImage(headwater, image), reply).toBeLessThan(boundMs + slackMs)
@@ -287,19 +287,3 @@ describeWithParts(['redis-server', 'versitygw'], 'a replica whose stores fail', 
     })
   })
 })
-
-const nonsense = [
-  '-LOADING Redis is loading the dataset in memory\r\n',
-  '-BUSY Redis is busy running a script\r\n',
-  '-MASTERDOWN Link with MASTER is down\r\n',
-  '-CLUSTERDOWN The cluster is down\r\n',
-  '-MOVED 1 127.0.0.1:1\r\n',
-  '-NOAUTH Authentication required.\r\n',
-  '-ERR of another kind\r\n',
-  '+OK\r\n',
-  ':7\r\n',
-  '*2\r\n$1\r\n1\r\n$4\r\nnull\r\n',
-  '$5\r\nhel',
-  'HTTP/1.1 400 Bad Request\r\n\r\n',
-  '',
-]

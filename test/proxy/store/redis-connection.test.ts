@@ -1,0 +1,64 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import { parseRedisAddress } from '../../../proxy/store/redis-address.ts'
+import { connectToRedis, subscribeToRedis } from '../../../proxy/store/redis-connection.ts'
+import { createFakeRedis, type FakeRedis, nonsenseReplies } from '../../rig/fake-redis.ts'
+import { createFaultProxy } from '../../rig/fault-proxy.ts'
+
+let redis: FakeRedis
+beforeEach(async () => {
+  redis = await createFakeRedis()
+})
+afterEach(() => redis.close())
+
+it.each([...nonsenseReplies, '*0\r\n', '*1\r\n$9\r\nsubscribe\r\n', '*-1\r\n'])(
+  'R14: a subscription that is answered with %j is tried again, and harms nobody',
+  async (reply) => {
+    let ready = 0
+    redis.answer(reply)
+    const subscription = subscribeToRedis(parseRedisAddress(redis.url)!, {
+      channels: ['a', 'b'],
+      onMessage() {},
+      onLost() {},
+      onReady: () => {
+        ready += 1
+      },
+      random: () => 0,
+    })
+    await expect.poll(() => redis.commands.includes('SUBSCRIBE'), { timeout: 10_000 }).toBe(true)
+    await sleep(50)
+    const one = (name: string, n: number) => `*3\r\n$9\r\nsubscribe\r\n$1\r\n${name}\r\n:${n}\r\n`
+    const before = ready
+    redis.answer(([name]) => (/^subscribe$/i.test(name ?? '') ? one('a', 1) + one('b', 2) : '+OK\r\n'))
+    subscription.restart()
+    await expect.poll(() => ready, { timeout: 10_000 }).toBeGreaterThan(before)
+    subscription.close()
+  },
+)
+
+it('R17: fifty that lost their Redis ask for it now and then, each at a time of its own, and are all back soon', async () => {
+  const port = await createFaultProxy(redis.port)
+  const address = parseRedisAddress(`redis://127.0.0.1:${port.port}`)!
+  const connections = Array.from({ length: 50 }, () => connectToRedis(address))
+  for (const one of connections) expect(await one.ready(10_000)).toBe(true)
+  await port.set({ kind: 'reset' })
+  await sleep(1_500)
+  const before = port.accepted()
+  await sleep(2_000)
+  // each waits a second or more by now
+  expect(port.accepted() - before).toBeLessThan(50 * 4)
+
+  await port.lift()
+  const startedAt = performance.now()
+  const backAt = await Promise.all(
+    connections.map(async (one) => {
+      expect(await one.ready(10_000)).toBe(true)
+      return performance.now() - startedAt
+    }),
+  )
+  const tenths = new Map<number, number>()
+  for (const ms of backAt) tenths.set(Math.floor(ms / 100), (tenths.get(Math.floor(ms / 100)) ?? 0) + 1)
+  expect(Math.max(...tenths.values())).toBeLessThan(30)
+  for (const one of connections) one.close()
+  await port.close()
+})
