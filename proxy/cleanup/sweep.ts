@@ -35,7 +35,6 @@ export interface SweepObserver {
 }
 
 const hourMs = 3_600_000
-const firstMs = 60_000
 /** Of the time at most, where there is much to look through. */
 const share = 20
 
@@ -58,6 +57,7 @@ export async function runSweeps(
   parts: SweepParts,
   observer: SweepObserver,
   signal: AbortSignal,
+  { firstMs = 60_000, eachMs = hourMs } = {},
 ): Promise<void> {
   for (let waitMs = firstMs; ; ) {
     await sleep(waitMs, undefined, { signal, ref: false }).catch(() => {})
@@ -68,7 +68,7 @@ export async function runSweeps(
     } catch (error) {
       observer.sweepFailed(error)
     }
-    waitMs = Math.max(hourMs, share * (parts.monotonicNow() - begun))
+    waitMs = Math.max(eachMs, share * (parts.monotonicNow() - begun))
   }
 }
 

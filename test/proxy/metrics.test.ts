@@ -89,6 +89,26 @@ it('stands beside another in one process', async () => {
   other.close()
 })
 
+it('tells what sweeps took away, and when one last came to its end', async () => {
+  const report = { files: 1, fileBytes: 10, uploads: 2, marked: 3, blobs: 4, blobBytes: 500 }
+  metrics.swept({ ...report, failures: [{ digest: `sha256:${'a'.repeat(64)}`, reason: 'AccessDenied' }] })
+  metrics.sweepFailed(new Error('S3 is away'))
+  const lines = (await metrics.scrape()).split('\n').filter((line) => line.startsWith('headwater_sweep_'))
+  expect(lines).toEqual(
+    expect.arrayContaining([
+      'headwater_sweep_runs_total{result="done"} 1',
+      'headwater_sweep_runs_total{result="failed"} 1',
+      'headwater_sweep_removed_total{kind="blob"} 4',
+      'headwater_sweep_removed_total{kind="upload"} 2',
+      'headwater_sweep_removed_total{kind="file"} 1',
+      'headwater_sweep_removed_bytes_total 510',
+      'headwater_sweep_marked_total 3',
+      'headwater_sweep_failures_total 1',
+      expect.stringMatching(/^headwater_sweep_last_success_timestamp_seconds \d/),
+    ]),
+  )
+})
+
 it('T29: has no more series after a thousand names that nobody has', async () => {
   const edge = await startEdge()
   putManifest(edge.pull, 'alpine', 'latest')

@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { beforeEach, describe, expect, it } from 'vitest'
-import { type SweepReport, sweep } from '../../../proxy/cleanup/sweep.ts'
+import { runSweeps, type SweepReport, sweep } from '../../../proxy/cleanup/sweep.ts'
 import { type Digest, digestOf } from '../../../proxy/oci/digest.ts'
 import {
   createDeletionMarks,
@@ -222,5 +223,50 @@ describe('what was left over on the disk', () => {
     await writer.append([Buffer.from('ning')])
     await writer.commit()
     await writer.close()
+  })
+})
+
+describe('a replica that is not the one to sweep what all share', () => {
+  it('sweeps its own files alone', async () => {
+    await store('unlinked')
+    const left = join(folder, 'blobs', '.spool', 'left')
+    await writeFile(left, 'x')
+    const stores = { blobs, documents, marks, leftovers: blobs.orphans, uploads: undefined }
+    const clocks = { now: () => time + 1_000, monotonicNow: () => performance.now() }
+    const report = await sweep({ stores, maySweepShared: () => false, ...clocks, leftoverMs: 0 })
+    expect(report).toMatchObject({ files: 1, marked: 0 })
+  })
+})
+
+describe('sweeps', () => {
+  it('come again and again, also after one that failed, until they are to stop', async () => {
+    const told: string[] = []
+    const ending = new AbortController()
+    let isAway = true
+    const failing: Sweepable['documents'] = {
+      get: documents.get,
+      async *list(prefix) {
+        if (isAway) throw new Error('S3 is away')
+        yield* documents.list(prefix)
+      },
+    }
+    await store('unlinked')
+    const stores = { blobs, documents: failing, marks, leftovers: blobs.orphans, uploads: undefined }
+    const clocks = { now: () => time, monotonicNow: () => performance.now() }
+    const observer = {
+      swept: ({ marked }: SweepReport) => void told.push(`marked ${marked}`),
+      sweepFailed: (error: unknown) => void told.push((error as Error).message),
+    }
+    const parts = { stores, maySweepShared: () => true, ...clocks }
+    const ran = runSweeps(parts, observer, ending.signal, { firstMs: 1, eachMs: 1 })
+    await expect.poll(() => told.length).toBeGreaterThan(0)
+    isAway = false
+    await expect.poll(() => told.includes('marked 1')).toBe(true)
+    ending.abort()
+    await ran
+    const count = told.length
+    await sleep(100)
+    expect(told).toHaveLength(count)
+    expect(told[0]).toBe('S3 is away')
   })
 })
