@@ -7,6 +7,7 @@ import {
   type ProxyView,
   servedBy,
   sumCounts,
+  wordsAbout,
 } from '../../../operator/proxies/judge.ts'
 import type { ProxyState, UpstreamWord } from '../../../proxy/routes.ts'
 
@@ -130,6 +131,17 @@ describe('the health of an upstream', () => {
   })
 })
 
+it('proxies that cannot be asked, or say nothing of an upstream, have no word about it', () => {
+  const word: UpstreamWord = { id: 'id', revision: 'r' }
+  const views = [
+    view({ health: { 'a/hub': word } }),
+    view(),
+    unasked,
+    view({ health: { 'a/hub': word } }, 'ECONNREFUSED'),
+  ]
+  expect(wordsAbout(views, 'a/hub')).toEqual([word])
+})
+
 describe('the counts of a cache', () => {
   const count = (entries: number, observedTime: string) => ({ entries, bytes: 10 * entries, observedTime })
 
@@ -138,6 +150,8 @@ describe('the counts of a cache', () => {
       view({ cache: { 'a/hub': count(1, '2026-01-02') } }),
       view({ cache: { 'a/hub': count(2, '2026-01-01') } }),
     ]
+    const sum = sumCounts(countsOf(views, 'a/hub'))
+    expect(sumCounts(countsOf(views.toReversed(), 'a/hub'))).toEqual(sum)
     expect(sumCounts(countsOf(views, 'a/hub'))).toEqual(count(3, '2026-01-02'))
   })
 
