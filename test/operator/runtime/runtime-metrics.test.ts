@@ -4,7 +4,7 @@ import { createRuntimeMetrics } from '../../../operator/runtime/runtime-metrics.
 it('metrics of the operator have the names that dashboards of controller-runtime ask for', async () => {
   const metrics = createRuntimeMetrics({ version: '1', leaseName: 'headwater-operator' })
   const observe = metrics.controller('upstream', 4)
-  observe.watch({ depth: 3, unfinished: () => [] })
+  observe.watch({ depth: 3, unfinished: () => ({ totalMs: 0, longestMs: 0 }) })
   metrics.leading(true)
   metrics.apiRequest({ method: 'GET', host: 'a', status: '200' })
   const names = new Set((await metrics.scrape()).match(/^# TYPE (\S+)/gm)?.map((line) => line.split(' ')[2]))
