@@ -3,13 +3,14 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type SweepReport, sweep } from '../../proxy/cleanup/sweep.ts'
+import { sweep } from '../../proxy/cleanup/sweep.ts'
 import type { Observer } from '../../proxy/observer.ts'
 import { type Digest, digestOf } from '../../proxy/oci/digest.ts'
 import { OciError } from '../../proxy/oci/errors.ts'
 import { createPull, type PullPath } from '../../proxy/pull/create-pull.ts'
 import type { Story } from '../../proxy/pull/pull.ts'
 import { createRouteTable } from '../../proxy/route-table.ts'
+import { StoreUnavailableError } from '../../proxy/store/breaker.ts'
 import type { IndexStore, LinkKey } from '../../proxy/store/index-store.ts'
 import { parseDocumentKey } from '../../proxy/store/keys.ts'
 import type { Leases } from '../../proxy/store/leases.ts'
@@ -47,6 +48,8 @@ export interface DeletingStory {
   sweeps: number
   marked: number
   deleted: number
+  /** Requests and readings of the stores that were tried again, since a store was away or a pull failed. */
+  again: number
   /** Found linked by a document, and not stored or not served. */
   readonly lost: string[]
   /** Linked by nothing, and there still after two sweeps. */
@@ -67,6 +70,9 @@ const repositories = ['one/app', 'two/app', 'three/app']
 const images = 60
 const imagesAtOnce = 4
 const offlineKeys = 12
+/** Longer than S3 is held to be away. */
+const attempts = 40
+const againMs = 500
 /** Rounds between two moments of quiet, at which nothing unlinked may be left. */
 const quietEach = 50
 
@@ -78,7 +84,17 @@ export async function deleteAgainstPulls(options: DeletingOptions): Promise<Dele
   const { graceMs, rounds } = options
   const begun = performance.now()
   const story: DeletingStory = {
-    ...{ rounds: 0, pulls: 0, offlinePulls: 0, unlinked: 0, sweeps: 0, marked: 0, deleted: 0, ms: 0 },
+    ...{
+      rounds: 0,
+      pulls: 0,
+      offlinePulls: 0,
+      unlinked: 0,
+      sweeps: 0,
+      marked: 0,
+      deleted: 0,
+      again: 0,
+      ms: 0,
+    },
     ...{ lost: [], left: [], failed: [], notKept: new Map() },
   }
   await using open = new AsyncDisposableStack()
@@ -108,18 +124,40 @@ export async function deleteAgainstPulls(options: DeletingOptions): Promise<Dele
     return { pull, stores }
   }
 
-  async function sweepOnce({ stores }: (typeof replicas)[number]): Promise<SweepReport> {
+  async function sweepOnce({ stores }: (typeof replicas)[number]): Promise<void> {
     const clocks = { now: Date.now, monotonicNow: () => performance.now() }
-    const report = await sweep({ stores: stores.sweepable, maySweepShared: () => true, ...clocks, graceMs })
+    const parts = { stores: stores.sweepable, maySweepShared: () => true, ...clocks, graceMs }
+    const report = await insisting(() => sweep(parts))
     story.sweeps += 1
     story.marked += report.marked
     story.deleted += report.blobs
     for (const { digest, reason } of report.failures) story.failed.push(`deleting ${digest}: ${reason}`)
-    return report
   }
 
-  /** Its bytes, or why not. */
+  /** On a busy machine S3 may be away for a moment. */
+  async function insisting<T>(work: () => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await work()
+      } catch (error) {
+        if (!(error instanceof StoreUnavailableError) || attempt >= attempts) throw error
+        story.again += 1
+        await sleep(againMs)
+      }
+    }
+  }
+
+  /** Asked again as clients do: undefined once its bytes came, otherwise why they did not. */
   async function pullOne(pull: PullPath, repository: string, kind: LinkKey['kind'], digest: Digest) {
+    for (let attempt = 1; ; attempt++) {
+      const problem = await pullOnce(pull, repository, kind, digest)
+      if (problem === undefined || attempt >= attempts) return problem
+      story.again += 1
+      await sleep(againMs)
+    }
+  }
+
+  async function pullOnce(pull: PullPath, repository: string, kind: LinkKey['kind'], digest: Digest) {
     const request = { registry, repository, method: 'GET', ns: '', story: { trail: [] } as Story } as const
     try {
       const bytes =
@@ -145,7 +183,7 @@ export async function deleteAgainstPulls(options: DeletingOptions): Promise<Dele
   async function unlinkImage({ manifest, blobs }: Image, keys: readonly LinkKey[]): Promise<void> {
     const digests = [manifest, ...blobs]
     for (const link of keys.filter(({ digest }) => digests.includes(digest))) {
-      await pick(replicas).pull.unlink({ link })
+      await insisting(() => pick(replicas).pull.unlink({ link }))
       story.unlinked += 1
     }
   }
@@ -167,8 +205,8 @@ export async function deleteAgainstPulls(options: DeletingOptions): Promise<Dele
 
   /** What is linked is stored: the links are read first, and none is taken away meanwhile. */
   async function expectLinkedStored(): Promise<void> {
-    const linked = await linkedNow()
-    const stored = await storedNow()
+    const linked = await insisting(linkedNow)
+    const stored = await insisting(storedNow)
     for (const { repository, kind, digest } of linked) {
       if (!stored.has(digest))
         story.lost.push(`round ${story.rounds}: ${repository} ${kind} ${digest} is not stored`)
@@ -177,7 +215,7 @@ export async function deleteAgainstPulls(options: DeletingOptions): Promise<Dele
 
   async function runOnline(): Promise<void> {
     const unlinking = Array.from({ length: imagesAtOnce }, () => pick(content))
-    const keys = await linkedNow()
+    const keys = await insisting(linkedNow)
     await Promise.all([
       ...Array.from({ length: imagesAtOnce }, () => pullImage(pick(content))),
       ...unlinking.map((image) => unlinkImage(image, keys)),
@@ -187,7 +225,7 @@ export async function deleteAgainstPulls(options: DeletingOptions): Promise<Dele
 
   async function runOffline(): Promise<void> {
     await upstream.stop()
-    const linked = await linkedNow()
+    const linked = await insisting(linkedNow)
     const unlinking = pick(content)
     const gone = [unlinking.manifest, ...unlinking.blobs]
     const staying = linked.filter(({ digest }) => !gone.includes(digest))
@@ -211,8 +249,8 @@ export async function deleteAgainstPulls(options: DeletingOptions): Promise<Dele
     await sleep(graceMs + 50)
     await sweepOnce(pick(replicas))
     await expectLinkedStored()
-    const linked = new Set((await linkedNow()).map(({ digest }) => digest))
-    for (const digest of await storedNow()) {
+    const linked = new Set((await insisting(linkedNow)).map(({ digest }) => digest))
+    for (const digest of await insisting(storedNow)) {
       if (!linked.has(digest)) story.left.push(`round ${story.rounds}: ${digest}`)
     }
   }
@@ -222,7 +260,7 @@ export async function deleteAgainstPulls(options: DeletingOptions): Promise<Dele
     const sweeping = replicas.map(async (replica) => {
       while (!quiet.signal.aborted) {
         await sweepOnce(replica)
-        await sleep(graceMs / 10)
+        await sleep(graceMs / 4)
       }
     })
     const until = Math.min(rounds, story.rounds + quietEach)

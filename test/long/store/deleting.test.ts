@@ -90,6 +90,7 @@ function tableOf(all: ReadonlyMap<string, DeletingStory>): string[] {
     row('sweeps', ({ sweeps }) => sweeps),
     row('blobs marked', ({ marked }) => marked),
     row('blobs deleted', ({ deleted }) => deleted),
+    row('tried again', ({ again }) => again),
     row('pulls that failed', ({ failed }) => failed.length),
     row('linked and lost', ({ lost }) => lost.length),
     row('unlinked and left after two sweeps', ({ left }) => left.length),
