@@ -38,6 +38,7 @@ const allowed: Record<string, readonly string[]> = {
     ],
     ...['proxy/store/blob-store', 'proxy/store/document-store', 'proxy/store/documents'],
     'proxy/store/leases',
+    'proxy/store/breaker',
     ...[
       'proxy/store/index-store',
       'proxy/store/keys',

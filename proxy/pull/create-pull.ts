@@ -11,6 +11,7 @@ import { createAdmission } from './admission.ts'
 import { createBackoff } from './backoff.ts'
 import { type BlobSources, createBlobs, openedOf } from './blobs.ts'
 import { createCatalog } from './catalog.ts'
+import { createChecks } from './checks.ts'
 import { createCommits } from './commits.ts'
 import { createContent } from './content.ts'
 import { failureOf } from './failure.ts'
@@ -95,12 +96,12 @@ export function createPull(parts: PullParts): PullPath {
 
   const shared = { catalog, content, questions, admission, commits, uses, now, monotonicNow }
   const manifests = createDigestManifests(shared)
-  const checks = { health, tagBackoff: createBackoff(monotonicNow) }
-  const revalidation = createRevalidation({ ...shared, ...checks, manifests })
-  const tags = createTagManifests({ ...shared, manifests, revalidation })
+  const checks = createChecks({ health, backoff: createBackoff(monotonicNow) })
+  const revalidation = createRevalidation({ ...shared, checks, manifests })
+  const tags = createTagManifests({ ...shared, manifests, revalidation, checks })
 
   const { blob } = createBlobs({ ...shared, fills, sharing, sources: createBlobSources(client) })
-  const { referrers } = createReferrers({ ...shared, ...checks })
+  const { referrers } = createReferrers({ ...shared, checks })
 
   /** What our own stores could not do is no mistake of the program's. */
   async function answered<T>(answer: Promise<T>): Promise<T> {

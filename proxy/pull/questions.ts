@@ -71,6 +71,8 @@ export interface Questions {
     accept: string,
     firstByteMs: number,
   ): Promise<{ answer: FoundAnswer; body: Buffer } | No>
+  /** The next question of this is sent, whatever the last answer was. */
+  forgetNo(place: Place, resource: string): void
 }
 
 const rememberedNos = 20_000
@@ -214,6 +216,10 @@ export function createQuestions({
       send(place, { method: 'GET', resource: `blobs/${digest}`, firstByteMs }),
 
     getList: get,
+
+    forgetNo({ upstream, repository }, resource) {
+      for (const method of ['GET', 'HEAD']) nos.delete(keyOf(upstream.id, repository, method, resource))
+    },
   }
 }
 

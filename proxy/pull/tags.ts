@@ -2,6 +2,7 @@ import type { Walk } from '../store/index-store.ts'
 import { UpstreamError } from '../upstream/errors.ts'
 import { hasWalk } from './admission.ts'
 import type { PendingTag, TagRecord } from './catalog.ts'
+import { type Checks, type TagPlace, unconfirmed } from './checks.ts'
 import { freshForMs, freshness } from './freshness.ts'
 import {
   answerOf,
@@ -14,13 +15,14 @@ import {
 } from './manifests.ts'
 import type { ManifestAnswer, ManifestRequest, Outcome } from './pull.ts'
 import { type FetchedManifest, isNo, type ManifestHead, type No, refusesHead } from './questions.ts'
-import { type Checked, type Revalidation, type TagPlace, unconfirmed } from './revalidation.ts'
+import type { Checked, Revalidation } from './revalidation.ts'
 import { createSingleFlight, keyOf } from './single-flight.ts'
 import { walk } from './walk.ts'
 
 export interface TagParts extends ManifestParts {
   readonly manifests: DigestManifests
   readonly revalidation: Revalidation
+  readonly checks: Checks
   /** Milliseconds since the epoch. */
   readonly now: () => number
 }
@@ -33,7 +35,7 @@ interface CachedTagPlace extends TagPlace {
 export function createTagManifests(parts: TagParts): {
   byTag(request: ManifestRequest, tag: string): Promise<ManifestAnswer>
 } {
-  const { catalog, questions, admission, uses, manifests, revalidation, now, monotonicNow } = parts
+  const { catalog, questions, admission, uses, manifests, revalidation, checks, now, monotonicNow } = parts
   const fetches = createSingleFlight<FetchedManifest | No>()
 
   async function byTag(request: ManifestRequest, tag: string): Promise<ManifestAnswer> {
@@ -168,7 +170,7 @@ export function createTagManifests(parts: TagParts): {
     if (isNo(manifest)) return fromFetch(request, place, ms)
     const use = uses.tag(place.key, request.method === 'GET' ? 1 : 0)
     tell(request.story, place, linked ? outcome : 'miss')
-    const until = warning === undefined ? freshUntil(place, record) : revalidation.unaskableUntil(place)
+    const until = warning === undefined ? freshUntil(place, record) : checks.unaskableUntil(place)
     const lease = leaseUntil(Math.min(until, monotonicNow() + leaseMs), monotonicNow, use, () => record.live)
     return answerOf(request, manifest, { warning, lease })
   }

@@ -36,7 +36,7 @@ export async function walk<Candidate extends Eligible, T extends object>(
       troubles.push(new UpstreamError('timeout', 'the walk took too long'))
       break
     }
-    const firstByteMs = position === candidates.length - 1 ? leftMs : Math.min(leftMs, oneOfManyMs)
+    const firstByteMs = msOfOne(leftMs, position === candidates.length - 1)
     const found = await attempt(candidate, firstByteMs).catch(orTrouble)
     if (found instanceof UpstreamError) {
       note(story, candidate, describe(found))
@@ -48,7 +48,12 @@ export async function walk<Candidate extends Eligible, T extends object>(
   throw troubles.length > 0 ? toOciError(troubles) : new OciError(unknown)
 }
 
-function orTrouble(error: unknown): UpstreamError {
+/** What of the time that is left one upstream gets. */
+export function msOfOne(leftMs: number, isLast: boolean): number {
+  return isLast ? leftMs : Math.min(leftMs, oneOfManyMs)
+}
+
+export function orTrouble(error: unknown): UpstreamError {
   if (error instanceof UpstreamError) return error
   throw error
 }

@@ -1,3 +1,5 @@
+import { readdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { nextPage } from '../../../proxy/pull/tag-lists.ts'
 import { createFakeUpstream, type FakeUpstream, fault } from '../../rig/fake-upstream.ts'
@@ -215,6 +217,27 @@ describe('referrers', () => {
     expect((await rig.referrers('app', subject.manifest.digest)).story.outcome).toBe('revalidated')
   })
 
+  it('are checked once for all who ask, and not written again when they are what they were', async () => {
+    const { subject } = await pushArtifact(contentStore(second.content), 'app', {
+      tag: 'v1',
+      byTagSchema: false,
+    })
+    await rig.referrers('app', subject.manifest.digest)
+    await rig.restart()
+    const before = await documentsOf(rig.folder)
+    rig.advance(61)
+    second.forgetRequests()
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, () => rig.referrers('app', subject.manifest.digest)),
+    )
+    expect(new Set(answers.map(({ story }) => story.outcome))).toEqual(new Set(['revalidated']))
+    expect(second.requests()).toHaveLength(1)
+    expect((await rig.referrers('app', subject.manifest.digest)).story.outcome).toBe('hit')
+    await rig.restart()
+    expect(await documentsOf(rig.folder)).toEqual(before)
+    expect(before).toHaveLength(1)
+  })
+
   it('are none any more when their upstream lists none', async () => {
     const { subject, referrers } = await pushArtifact(contentStore(second.content), 'app', {
       tag: 'v1',
@@ -269,3 +292,12 @@ describe('referrers', () => {
     expect(first.requests().length).toBeLessThan(25)
   })
 })
+
+/** With what changes when they are written again. */
+async function documentsOf(folder: string): Promise<string[]> {
+  const entries = await readdir(join(folder, 'documents'), { recursive: true, withFileTypes: true })
+  const paths = entries
+    .filter((entry) => entry.isFile())
+    .map(({ parentPath, name }) => join(parentPath, name))
+  return Promise.all(paths.sort().map(async (path) => `${path} ${(await stat(path)).ino}`))
+}

@@ -1,4 +1,4 @@
-import { readdir, readFile, rm } from 'node:fs/promises'
+import { readdir, readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { digestOf } from '../../../proxy/oci/digest.ts'
@@ -208,7 +208,9 @@ describe('a stale tag', () => {
   })
 
   it.each([
+    ['404', fault.status(404)],
     ['405', fault.status(405)],
+    ['501', fault.status(501)],
     ['no digest', fault.digestHeader(undefined)],
     ['a digest that is none', fault.digestHeader('md5:00')],
   ])('U7: is fetched by tag when its HEAD is answered with %s', async (_name, oddity) => {
@@ -217,6 +219,41 @@ describe('a stale tag', () => {
     first.always('HEAD', manifests, oddity)
     expect((await rig.manifest('app', 'v1')).digest).toBe(moved.manifest.digest)
   })
+
+  it('U7: U28: is fetched once before it is said to be gone, and then left alone', async () => {
+    await cached()
+    first.always('*', manifests, fault.status(404))
+    expect((await rig.manifest('app', 'v1')).warning).toMatch(/no longer serves/)
+    await rig.manifest('app', 'v1')
+    expect(first.requests().map(({ method }) => method)).toEqual(['HEAD', 'GET'])
+  })
+
+  it.each([404, 405])('U7: is not written again when a GET after %i gives what is cached', async (status) => {
+    await cached()
+    await rig.restart()
+    first.always('HEAD', manifests, fault.status(status))
+    const before = await writtenFiles()
+    expect((await rig.manifest('app', 'v1')).story.outcome).toBe('revalidated')
+    expect((await rig.manifest('app', 'v1')).story.outcome).toBe('hit')
+    await rig.restart()
+    expect(await writtenFiles()).toEqual(before)
+  })
+
+  it.each([401, 403, 404])(
+    'U28: is confirmed again after %i as soon as its back-off is over',
+    async (status) => {
+      await rig.close()
+      rig = await createPullRig([{ name: 'first', at: first }], [{ name: 'both', upstreams: ['first'] }], {
+        negativeMs: 60_000,
+      })
+      await cached()
+      first.always('*', manifests, fault.status(status))
+      expect((await rig.manifest('app', 'v1')).story.outcome).toBe('stale-served')
+      await first.heal()
+      rig.advance(1.1)
+      expect((await rig.manifest('app', 'v1')).story.outcome).toBe('revalidated')
+    },
+  )
 
   it('U16: becomes what the body is, whatever the HEAD said', async () => {
     await cached()
@@ -473,3 +510,13 @@ describe('a tag that is not cached', () => {
     await Promise.all(pulls)
   })
 })
+
+/** Every document and blob, with what changes when it is written again. */
+async function writtenFiles(): Promise<string[]> {
+  const entries = await readdir(rig.folder, { recursive: true, withFileTypes: true })
+  const paths = entries
+    .filter((entry) => entry.isFile())
+    .map(({ parentPath, name }) => join(parentPath, name))
+  const kept = paths.filter((path) => /\/(?:documents|blobs)\//.test(path)).sort()
+  return Promise.all(kept.map(async (path) => `${path} ${(await stat(path)).ino}`))
+}
