@@ -352,3 +352,30 @@ async function readBody(body: {
 function pick<T>(from: readonly T[]): T {
   return from[Math.floor(Math.random() * from.length)]!
 }
+
+/** For docs/measurements. */
+export function tableOfDeleting(all: ReadonlyMap<string, DeletingStory>): string[] {
+  const told = [...all.values()]
+  const row = (what: string, of: (story: DeletingStory) => number) =>
+    `| ${what} | ${told.map((story) => of(story)).join(' | ')} |`
+  return [
+    'Sixty images that share layers are pulled from three repositories while their links are taken away at random; every',
+    'replica sweeps again and again, with a time of grace of 1 s over files and of 2 s over S3. Every second round the upstream',
+    'is stopped, and what is linked must come from the cache. Each fiftieth round all is quiet for two sweeps.',
+    '',
+    `| | ${[...all.keys()].join(' | ')} |`,
+    `|---|${'---|'.repeat(all.size)}`,
+    row('rounds', ({ rounds: count }) => count),
+    row('pulls with the upstream running', ({ pulls }) => pulls),
+    row('pulls with the upstream stopped', ({ offlinePulls }) => offlinePulls),
+    row('links taken away', ({ unlinked }) => unlinked),
+    row('sweeps', ({ sweeps }) => sweeps),
+    row('blobs marked', ({ marked }) => marked),
+    row('blobs deleted', ({ deleted }) => deleted),
+    row('pulls and looks into the stores tried again', ({ again }) => again),
+    row('pulls that failed', ({ failed }) => failed.length),
+    row('linked and lost', ({ lost }) => lost.length),
+    row('unlinked and left after two sweeps', ({ left }) => left.length),
+    row('minutes', ({ ms }) => Math.round(ms / 6_000) / 10),
+  ]
+}

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { openLocalStores } from '../../../proxy/store/local-stores.ts'
 import { parseRedisAddress } from '../../../proxy/store/redis-address.ts'
 import { openSharedStores } from '../../../proxy/store/shared-stores.ts'
-import { type DeletingStory, deleteAgainstPulls } from '../../rig/deleting.ts'
+import { type DeletingStory, deleteAgainstPulls, tableOfDeleting } from '../../rig/deleting.ts'
 import { describeWithParts } from '../../rig/describe-with-parts.ts'
 import { type RedisServer, startRedis } from '../../rig/redis.ts'
 import { type S3Server, startS3 } from '../../rig/s3-server.ts'
@@ -13,7 +13,7 @@ const rounds = isShort ? 30 : 1_000
 
 const stories = new Map<string, DeletingStory>()
 afterAll(() => {
-  if (!isShort && stories.size === 2) writeMeasurement('deleting', tableOf(stories))
+  if (!isShort && stories.size === 2) writeMeasurement('deleting', tableOfDeleting(stories))
 })
 
 function expectNothingLost(name: string, story: DeletingStory): void {
@@ -71,29 +71,3 @@ describeWithParts(
     })
   },
 )
-
-function tableOf(all: ReadonlyMap<string, DeletingStory>): string[] {
-  const told = [...all.values()]
-  const row = (what: string, of: (story: DeletingStory) => number) =>
-    `| ${what} | ${told.map((story) => of(story)).join(' | ')} |`
-  return [
-    'Sixty images that share layers are pulled from three repositories while their links are taken away at random; every',
-    'replica sweeps without a pause, with a time of grace of 1 s over files and of 2 s over S3. Every second round the upstream',
-    'is stopped, and what is linked must come from the cache. Each fiftieth round all is quiet for two sweeps.',
-    '',
-    `| | ${[...all.keys()].join(' | ')} |`,
-    `|---|${'---|'.repeat(all.size)}`,
-    row('rounds', ({ rounds: count }) => count),
-    row('pulls with the upstream running', ({ pulls }) => pulls),
-    row('pulls with the upstream stopped', ({ offlinePulls }) => offlinePulls),
-    row('links taken away', ({ unlinked }) => unlinked),
-    row('sweeps', ({ sweeps }) => sweeps),
-    row('blobs marked', ({ marked }) => marked),
-    row('blobs deleted', ({ deleted }) => deleted),
-    row('tried again', ({ again }) => again),
-    row('pulls that failed', ({ failed }) => failed.length),
-    row('linked and lost', ({ lost }) => lost.length),
-    row('unlinked and left after two sweeps', ({ left }) => left.length),
-    row('minutes', ({ ms }) => Math.round(ms / 6_000) / 10),
-  ]
-}
