@@ -9,7 +9,7 @@ import type { Cluster } from './runtime/cluster.ts'
 import { isSame, type Verdict } from './runtime/conditions.ts'
 import type { EventRecorder } from './runtime/events.ts'
 import type { KindCache } from './runtime/kind-cache.ts'
-import { type CommonStatus, happeningsOf, stalled } from './status.ts'
+import { type CommonStatus, happeningsOf } from './status.ts'
 import { plurals, type World } from './world.ts'
 
 /** What both kinds are reconciled with. */
@@ -138,11 +138,9 @@ export async function settleStatus<R>(
   return [raw === refused ? 'tell events' : 'apply status']
 }
 
-/** Conditions and fields that others put there are theirs. Of ours one alone goes away. */
+/** Conditions and fields that others put there are theirs. Of ours one alone goes away, and Accepted turns with it. */
 function saysTheSame(seen: Seen<unknown>['status'], status: CommonStatus): boolean {
   const { conditions, ...rest } = status
-  const isStalled = (of: CommonStatus['conditions']) => of.some(({ type }) => type === stalled)
-  if (isStalled(seen.conditions) && !isStalled(conditions)) return false
   const ours = conditions.every((condition) =>
     isSame(
       seen.conditions.find(({ type }) => type === condition.type),

@@ -23,10 +23,8 @@ export const notAccepted: Verdict = unknown('NotAccepted', 'the spec is not acce
  * What no time will mend: somebody has to write something else. Tools that wait by kstatus give up on it at once, and go
  * on waiting over any other Ready=False: a reference that is missing may be on its way.
  */
-export const stalled = 'Stalled'
-
 function stalledOver({ status, reason, message }: Verdict): Readonly<Record<string, Verdict>> {
-  return status === 'False' ? { [stalled]: yes(reason, message) } : {}
+  return status === 'False' ? { Stalled: yes(reason, message) } : {}
 }
 
 /** The part of a status that every kind has. Ready is Accepted, ResolvedRefs and Programmed together, and nothing else. */

@@ -71,8 +71,7 @@ describeWithParts(
       }
       await quiet()
       const writes = writesBetween(before, await countWrites(server.client))
-      console.log(readyMs, writes)
-    rows.push(`| all Ready after, s | ${Math.round(readyMs / 1000)} | at most 90 |`)
+      rows.push(`| all Ready after, s | ${Math.round(readyMs / 1000)} | at most 90 |`)
       for (const [what, count] of Object.entries(writes)) rows.push(`| ${what} | ${count} | |`)
 
       expect(writes['apply secrets']).toBe(upstreams + registries)
@@ -108,8 +107,7 @@ describeWithParts(
     it('stays within its memory', async () => {
       const peak = await peakMemory(operator.pid)
       rows.push(`| highest resident memory of the operator (VmHWM), MiB | ${mebibytes(peak)} | under 400 |`)
-      console.log(mebibytes(peak))
-    if (!isShort) writeMeasurement('operator-scale', [...about, ...rows])
+      if (!isShort) writeMeasurement('operator-scale', [...about, ...rows])
       expect(peak).toBeLessThan(goals.memory)
       expect(operator.log()).not.toContain('canary-')
     })
