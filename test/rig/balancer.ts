@@ -8,18 +8,21 @@ export async function startBalancer(
   replicas: () => readonly Pick<Headwater, 'host' | 'ready'>[],
 ): Promise<{ host: string; close(): Promise<void> }> {
   let next = 0
-  let away = new Set<string>()
+  const away = new Set<string>()
+  const asking = new Set<string>()
   const open = new Set<{ destroy(): void }>()
 
-  async function ask(): Promise<void> {
-    const asked = replicas().map(async ({ host, ready }) => ({
-      host,
-      isReady: await ready().catch(() => false),
-    }))
-    away = new Set((await Promise.all(asked)).flatMap(({ host, isReady }) => (isReady ? [] : [host])))
-    timer = setTimeout(ask, askMs)
+  /** Each by itself: one that is slow to answer holds up nothing but its own word. */
+  async function ask({ host, ready }: Pick<Headwater, 'host' | 'ready'>): Promise<void> {
+    if (asking.has(host)) return
+    asking.add(host)
+    if (await ready().catch(() => false)) away.delete(host)
+    else away.add(host)
+    asking.delete(host)
   }
-  let timer = setTimeout(ask, 0)
+  const timer = setInterval(() => {
+    for (const replica of replicas()) void ask(replica)
+  }, askMs)
 
   const server: Server = createServer((client) => {
     const all = replicas().map(({ host }) => host)
@@ -41,7 +44,7 @@ export async function startBalancer(
   return {
     host: `127.0.0.1:${(server.address() as { port: number }).port}`,
     async close() {
-      clearTimeout(timer)
+      clearInterval(timer)
       for (const one of open) one.destroy()
       await new Promise((resolve) => server.close(resolve))
     },

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { type Agent, get } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 export interface FleetPull {
   readonly host: string
@@ -25,8 +26,9 @@ export interface PullOptions {
 export function pullFrom(
   host: string,
   path: string,
-  { agent, bytesPerSecond }: PullOptions = {},
+  { agent, ...slower }: PullOptions = {},
 ): Promise<FleetPull> {
+  const { bytesPerSecond } = slower
   const started = performance.now()
   const hash = createHash('sha256')
   let bytes = 0
@@ -58,11 +60,18 @@ export function pullFrom(
       response.once('end', () => finish(response.complete ? undefined : 'cut'))
       response.once('error', (error) => finish(error.message))
     })
-    request.once('error', (error) => finish(error.message))
+    request.once('error', (error) => {
+      // closed while it lay idle, as any server may: every client tries that again
+      if (request.reusedSocket && status === undefined) resolve(pullFrom(host, path, slower))
+      else finish(error.message)
+    })
   })
 }
 
-/** Each of these pulls again as soon as it has ended, until the load is stopped. */
+/** Between two pulls of one client of a load: replicas are to be busy, not the machine. */
+const pauseMs = 25
+
+/** Each of these pulls again soon after it has ended, until the load is stopped. */
 export function startLoad(pulls: readonly (() => Promise<FleetPull>)[]): {
   readonly done: readonly FleetPull[]
   stop(): Promise<readonly FleetPull[]>
@@ -71,7 +80,10 @@ export function startLoad(pulls: readonly (() => Promise<FleetPull>)[]): {
   let going = true
   const running = Promise.all(
     pulls.map(async (pull) => {
-      while (going) done.push(await pull())
+      while (going) {
+        done.push(await pull())
+        await sleep(pauseMs)
+      }
     }),
   )
   return {

@@ -9,7 +9,7 @@ import { startUpstreamProcess, type UpstreamProcess } from '../../rig/start-upst
 const isShort = process.env.HEADWATER_SHORT === '1'
 const rounds = isShort ? 1 : 5
 /** Longer than the balancer takes to see it, on a busy machine too. */
-const delaySeconds = 2
+const delaySeconds = 3
 const drainSeconds = 20
 const largeBytes = 20 * 1024 ** 2
 /** A large layer takes a slow client so long, which is less than the drain. */
