@@ -13,7 +13,7 @@ describe('the table of faults and bad inputs', () => {
   let tests: readonly ListedTest[]
   beforeAll(async () => {
     tests = await listTests()
-  }, 120_000)
+  }, 300_000)
 
   it('has a test for every row', () => {
     expect(gaps(tests)).toEqual([])

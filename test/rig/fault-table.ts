@@ -17,8 +17,9 @@ export async function listTests(): Promise<ListedTest[]> {
   const list = ['node_modules/vitest/vitest.mjs', 'list', '--json', '--no-staticParse']
   const { code, stdout, stderr } = await run(process.execPath, list, {
     env: { CI: undefined, VITEST: undefined },
+    timeoutMs: 290_000,
   })
-  if (code !== 0) throw new Error(`vitest could not list the tests:\n${stderr}${stdout}`)
+  if (code !== 0) throw new Error(`vitest could not list the tests (${code}):\n${stderr}${stdout}`)
   const tests = JSON.parse(stdout.slice(stdout.indexOf('['))) as ListedTest[]
   return tests.filter(({ file }) => !/\/test\/(?:rig\/|rows\.test)/.test(file))
 }

@@ -16,7 +16,7 @@ export function startControllers(
       ...['--kubeconfig', server.kubeconfig, '--leader-elect=false', '--secure-port=0'],
       ...[`--controllers=${names.join(',')}`, '--concurrent-namespace-syncs=10', '--v=1'],
     ],
-    ready: /Started controller|Starting controller/,
+    ready: /Started controller|Starting controller|Controller starting/,
     timeoutMs: 60_000,
   })
 }
