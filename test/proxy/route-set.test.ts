@@ -80,7 +80,7 @@ describe('a set of routes', () => {
       'needs what this version cannot do: later',
     ],
   ])(
-    'keeps the last good of a document with %s, and has nothing of one that never was good',
+    'P13: keeps the last good of a document with %s, and has nothing of one that never was good',
     (_title, bad, reason) => {
       const texts = new Map([
         ['registry-1', bad],

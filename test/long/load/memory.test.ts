@@ -5,7 +5,7 @@ import { writeMeasurement } from '../measurement.ts'
 const isShort = process.env.HEADWATER_SHORT === '1'
 const mib = 1024 * 1024
 
-it('a hundred clients of large blobs, half of them slow, need less than 350 MiB', async () => {
+it('P8: a hundred clients of large blobs, half of them slow, need less than 350 MiB', async () => {
   const { cold, hit } = await measureMemory({
     clients: 100,
     blobs: 2,
