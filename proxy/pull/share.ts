@@ -162,8 +162,10 @@ export function createShare(
     }
   }
 
-  function goAlone(): void {
+  function goAlone(from?: Lease): void {
     leader = undefined
+    // it may live on
+    if (seen === 'silent') unreachable ??= from
     tell('goes-alone')
     settle()
   }
@@ -194,7 +196,13 @@ export function createShare(
   async function lookAgain(): Promise<boolean> {
     if (ended || leader || held?.key === key) return true
     const now = await leases.look(key)
-    if (now && now.lease.token === unreachable?.token) return false
+    if (!unreachable || now?.lease.token !== unreachable.token) return enter()
+    if (!held) await joinApart(unreachable)
+    return leader !== undefined
+  }
+
+  /** The lease is nobody's, or that of one whom we may reach. */
+  async function enter(): Promise<boolean> {
     const apart = held
     await claim(key)
     if (apart) holds.letGo(apart, onLost)
@@ -205,6 +213,12 @@ export function createShare(
     return true
   }
 
+  async function joinApart(from: Lease): Promise<void> {
+    await claim(apartKey)
+    if (leader) cutOver()
+    else tell('goes-apart', from)
+  }
+
   /** Until it is settled whom we follow, or that we follow nobody. */
   async function decide(from: Lease, trouble: Sight['leader'], signal: AbortSignal): Promise<void> {
     const wanted = unreachable ? apartKey : key
@@ -212,13 +226,14 @@ export function createShare(
     while (leader === from) {
       const step = await next()
       if (step.kind === 'wait') await pause(step.ms, undefined, { signal })
-      else if (step.kind === 'go-alone' || leaders++ > maxLeaders) goAlone()
       else if (step.kind === 'go-apart') await goApart(from)
+      else if (step.kind === 'go-alone') goAlone(from)
       else await takeOver(wanted, from)
     }
   }
 
   async function takeOver(at: string, from: Lease): Promise<void> {
+    if (leaders++ > maxLeaders) return goAlone(from)
     try {
       await claim(at, from)
     } catch {

@@ -148,6 +148,35 @@ it('has one of those who cannot reach a leader that lives ask the upstream, and 
   expect(a.steps).toEqual(['leads'])
 })
 
+it.each(['is gone', 'lives'])(
+  'has followers for whom leader and leases were away agree who asks the upstream where it %s',
+  async (leader) => {
+    const leases = localLeases()
+    let isAway = false
+    const flaky: Leases = {
+      ...leases,
+      claim: (...args) => (isAway ? away() : leases.claim(...args)),
+      look: (key) => (isAway ? away() : leases.look(key)),
+    }
+    let isLost = false
+    const isCut = (url: string) => (isLost && url === 'a' ? silence() : undefined)
+    const [a, b, c] = [replica('a', leases), replica('b', flaky, isCut), replica('c', flaky, isCut)]
+    const lost = await a.share()
+    const both = [
+      [b, await b.share()],
+      [c, await c.share()],
+    ] as const
+    if (leader === 'is gone') lost.end()
+    isAway = isLost = true
+    const opened = await Promise.all(both.map(([one, share]) => one.open(share)))
+    expect(opened.map(({ from }) => from)).toEqual(['upstream', 'upstream'])
+    isAway = false
+    await expect.poll(() => opened.filter(({ body }) => body.destroyed).length, { timeout: 5_000 }).toBe(1)
+    const follower = opened[0]?.body.destroyed ? both[0] : both[1]
+    expect((await follower[0].open(follower[1])).from).toBe(follower[0] === b ? 'c' : 'b')
+  },
+)
+
 it('asks who has the lease after a sleep, before it asks the upstream on', async () => {
   const leases = localLeases()
   const [a, b] = [replica('a', leases), replica('b', leases)]
