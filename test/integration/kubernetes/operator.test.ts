@@ -16,6 +16,7 @@ import {
   routesNamespace,
   until,
 } from '../../rig/kubernetes/installation.ts'
+import { kstatus } from '../../rig/kubernetes/kstatus.ts'
 import { needPart } from '../../rig/parts.ts'
 import { type Registry, startRegistry } from '../../rig/registry.ts'
 import { registryResource, upstreamResources } from '../../rig/resources.ts'
@@ -167,12 +168,14 @@ describeWithParts([...apiServerParts, 'registry', 'crane', 'htpasswd'], 'the ope
       status: 'False',
       reason: 'PathNotPermitted',
     })
+    expect(kstatus(broken)).toBe('Failed')
     expect((await proxy.get('/v2/default/all/team/app/manifests/2')).status).toBe(200)
     await until(async () => (await server.mustKubectl(['events'])).includes('PathNotPermitted'))
     await headwater.apply([
       registryResource('all', ['second', 'first'], { spec: { path: 'default/mended' } }),
     ])
-    await headwater.condition('virtualregistries', 'all', { type: 'Ready', status: 'True' })
+    const mended = await headwater.condition('virtualregistries', 'all', { type: 'Ready', status: 'True' })
+    expect(kstatus(mended)).toBe('Current')
     await until(async () => (await proxy.get('/v2/default/mended/team/app/manifests/2')).status === 200)
     expect((await proxy.get('/v2/default/all/team/app/manifests/2')).status).toBe(404)
   })
