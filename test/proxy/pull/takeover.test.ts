@@ -15,6 +15,11 @@ it.each([
   expect(takeover({ leader, holder, leftMs, isRenewed: false, unknownMs: 0 })).toEqual(step)
 })
 
+it('goes apart where one that is silent was renewed since, however little it has left', () => {
+  const sight = { leader: 'silent', holder: 'same', leftMs: 400, isRenewed: true, unknownMs: 0 } as const
+  expect(takeover(sight)).toEqual({ kind: 'go-apart' })
+})
+
 it.each(['lost', 'silent'] as const)('goes alone where leases cannot be asked for long: %s', (leader) => {
   const sight = { leader, holder: 'unknown', leftMs: 0, isRenewed: false } as const
   expect(takeover({ ...sight, unknownMs: 0 })).toEqual({ kind: 'wait', ms: 200 })
