@@ -1,7 +1,7 @@
 /**
  * The faults and bad inputs that must each have a test, by the number it carries in its title: `U23` for an upstream's
- * fault, `client C1` for a client's, `P5` for one of the process, and the letter of the section with the number for a bad
- * input. Numbers have gaps: what is missing was dropped or belongs to what is not built yet.
+ * fault, `client C1` for a client's, `P5` for one of the process, `K9` for one of Kubernetes, and the letter of the
+ * section with the number for a bad input. Numbers have gaps: what is missing was dropped or belongs to what is not built yet.
  */
 export interface Row {
   readonly id: string
@@ -113,6 +113,32 @@ export const rows: Readonly<Record<string, readonly Row[]>> = {
     { id: 'bucket S19', what: 'full: 507, XMinioStorageFull, EntityTooLarge' },
     { id: 'bucket S20', what: 'bodies that nobody reads' },
     { id: 'bucket S21', what: 'blobs of no bytes, of 5 GiB and more, of more than 10,000 parts' },
+  ],
+  kubernetes: [
+    { id: 'K1', what: 'API server down when a proxy starts' },
+    { id: 'K2', what: 'API server down for an hour while everything runs' },
+    { id: 'K3', what: 'watch closed in order every few minutes' },
+    { id: 'K4', what: 'watch silently dead' },
+    { id: 'K5', what: '410 Gone, as a status and within a stream' },
+    { id: 'K6', what: '429, 500, 403, 401 on a list; token of the account rotated' },
+    { id: 'K7', what: 'another writer at the same objects' },
+    { id: 'K8', what: 'events lost, repeated, late, out of order' },
+    { id: 'K9', what: 'operator killed between any two writes' },
+    { id: 'K10', what: 'objects created, changed and deleted while no operator runs' },
+    { id: 'K11', what: 'Secret rotated' },
+    { id: 'K12', what: 'Secret missing; its key missing, empty, no base64, with a newline at its end' },
+    { id: 'K13', what: 'Upstream deleted while registries refer to it' },
+    { id: 'K15', what: 'definition missing, or of an older version' },
+    { id: 'K16', what: 'two operators; the leader frozen' },
+    { id: 'K17', what: 'clocks that differ, of those who want to lead' },
+    { id: 'K18', what: 'Lease deleted, or garbage' },
+    { id: 'K19', what: 'namespace deleted while no operator runs' },
+    { id: 'K20', what: 'Deployment changed by hand or scaled' },
+    { id: 'K21', what: '1000 upstreams that flap' },
+    { id: 'K22', what: 'rights taken away' },
+    { id: 'K23', what: 'references to another namespace' },
+    { id: 'K24', what: 'objects stored before the schema refused them' },
+    { id: 'K25', what: 'operator and proxies of different versions' },
   ],
   'path and repository name': [
     { id: 'A1', what: '`GET /v2` (no slash)' },
