@@ -51,9 +51,7 @@ const startProxy = (address: string) =>
   headwater.startProxy({ args: ['--cluster-key-file', keyFile, '--internal-listen', `${address}:5053`] })
 const first = await startProxy(addresses[0])
 await startProxy(addresses[1])
-const operator = await headwater.startOperator([
-  ...['--proxy-service', 'headwater-proxy', '--cluster-key-file', keyFile],
-])
+await headwater.startOperator([...['--proxy-service', 'headwater-proxy', '--cluster-key-file', keyFile]])
 
 const programmed = (name: string, status: string, reason: string) =>
   headwater.condition('virtualregistries', name, { type: 'Programmed', status, reason })
