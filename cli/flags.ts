@@ -61,12 +61,14 @@ function parse(flags: readonly Flag[], args: readonly string[]): Map<string, str
       problems.push(`${JSON.stringify(token.value)}: this command takes flags alone`)
     if (token.kind !== 'option') continue
     const flag = flags.find(({ name }) => name === token.name)
-    const problem = flag
-      ? problemWith(flag, token.value)
-      : `${token.rawName}: there is no such flag; see --help`
-    if (!flag || problem !== undefined) problems.push(problem!)
-    else
-      given.set(flag.name, [...(flag.repeatable ? (given.get(flag.name) ?? []) : []), token.value ?? 'true'])
+    if (!flag) {
+      problems.push(`${token.rawName}: there is no such flag; see --help`)
+      continue
+    }
+    const problem = problemWith(flag, token.value)
+    if (problem !== undefined) problems.push(problem)
+    const before = flag.repeatable ? given.get(flag.name) : undefined
+    given.set(flag.name, [...(before ?? []), token.value ?? 'true'])
   }
   if (problems.length > 0) throw new UsageError(problems)
   return given

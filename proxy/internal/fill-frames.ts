@@ -43,29 +43,37 @@ export function createFrameReader(take: (frame: Frame) => void): (chunk: Buffer)
   let pending: Buffer = Buffer.alloc(0)
   let dataLeft = 0
 
+  /** Gives what is behind the data. */
+  function readData(bytes: Buffer): Buffer {
+    const data = bytes.subarray(0, dataLeft)
+    dataLeft -= data.length
+    if (data.length > 0) take({ type: 'data', bytes: data })
+    return bytes.subarray(data.length)
+  }
+
+  /** Gives what is behind a frame, or the head of data; undefined when not all of it has come. */
+  function readFrame(bytes: Buffer): Buffer | undefined {
+    if (bytes.length < headBytes) return undefined
+    const type = names[bytes.readUInt8(0)]
+    const length = bytes.readUInt32BE(1)
+    if (type === undefined || length > (type === 'data' ? maxDataBytes : maxShortBytes))
+      throw new Error('this is no frame')
+    if (type === 'data') {
+      dataLeft = length
+      return bytes.subarray(headBytes)
+    }
+    const end = headBytes + length
+    if (bytes.length < end) return undefined
+    take({ type, bytes: bytes.subarray(headBytes, end) })
+    return bytes.subarray(end)
+  }
+
   return (chunk) => {
-    let rest = pending.length === 0 ? chunk : Buffer.concat([pending, chunk])
-    for (;;) {
-      if (dataLeft > 0) {
-        const bytes = rest.subarray(0, dataLeft)
-        rest = rest.subarray(bytes.length)
-        dataLeft -= bytes.length
-        if (bytes.length > 0) take({ type: 'data', bytes })
-        if (dataLeft > 0) break
-      }
-      if (rest.length < headBytes) break
-      const type = names[rest.readUInt8(0)]
-      const length = rest.readUInt32BE(1)
-      if (type === undefined || length > (type === 'data' ? maxDataBytes : maxShortBytes))
-        throw new Error('this is no frame')
-      if (type === 'data') {
-        rest = rest.subarray(headBytes)
-        dataLeft = length
-        continue
-      }
-      if (rest.length < headBytes + length) break
-      take({ type, bytes: rest.subarray(headBytes, headBytes + length) })
-      rest = rest.subarray(headBytes + length)
+    let rest = readData(pending.length === 0 ? chunk : Buffer.concat([pending, chunk]))
+    while (dataLeft === 0) {
+      const next = readFrame(rest)
+      if (next === undefined) break
+      rest = readData(next)
     }
     pending = rest
   }

@@ -58,13 +58,10 @@ export function createPeers({
         asking.once('response', resolve).on('error', reject)
         asking.end()
       })
-      const signature = response.headers[signatureHeader]
-      const said = answerTarget(target, authorization)
-      const isPeer =
-        typeof signature === 'string' && auth.verify(signature, String(response.statusCode), said, now())
-      if (!isPeer || response.statusCode !== 200) {
+      const refusal = refusalIn(response, answerTarget(target, authorization))
+      if (refusal !== undefined) {
         asking.destroy()
-        throw lost(isPeer ? 'another replica has no such fill' : 'this is no replica of ours')
+        throw lost(refusal)
       }
       return await openedFrom(response, start)
     } catch (error) {
@@ -72,6 +69,13 @@ export function createPeers({
     } finally {
       silence.end()
     }
+  }
+
+  function refusalIn({ headers, statusCode }: IncomingMessage, said: string): string | undefined {
+    const signature = headers[signatureHeader]
+    if (typeof signature !== 'string' || !auth.verify(signature, String(statusCode), said, now()))
+      return 'this is no replica of ours'
+    return statusCode === 200 ? undefined : 'another replica has no such fill'
   }
 
   return { url, open }

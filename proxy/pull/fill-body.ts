@@ -67,15 +67,12 @@ export function createFillBody(parts: FillBodyParts): BlobBody {
     for (;;) {
       const other = elsewhere()
       if (other !== undefined) return other.read(buffer, position)
-      if (position >= front.visible) {
-        if (front.state === 'proven') return 0
-        await moved()
-      } else if (isMyTurn) {
-        return readNow(buffer, position)
-      } else {
-        await turns(left(position))
-        isMyTurn = true
-      }
+      const isThere = position < front.visible
+      if (isThere && isMyTurn) return readNow(buffer, position)
+      if (isThere) await turns(left(position))
+      else if (front.state === 'proven') return 0
+      else await moved()
+      isMyTurn ||= isThere
     }
   }
 

@@ -86,18 +86,22 @@ export function createTransfer(request: TransferRequest): Transfer {
     for (let attempt = 0, opened = request.first; ; attempt++, opened = undefined) {
       const cut = await stretch(opened)
       signal.throwIfAborted()
-      // However it ended: bytes that hash to the digest are the blob.
-      if (size === undefined || received === size) {
-        if (hash.copy().digest('hex') === hexOf(digest)) return received
-        if (size !== undefined || (cut === undefined && !endsByClose))
-          throw mismatch('other bytes than asked for')
-      }
+      if (isWhole(cut)) return received
       const error = cut ?? new UpstreamError('unavailable', `the blob ended after ${received} bytes`)
       const resumable = error.kind === 'unavailable' || error.kind === 'timeout'
       if (!resumable || attempt === limits.resumes) throw error
       observer.fillResumed(source.upstream)
       await pause(limits.pauseMs * 2 ** attempt, undefined, { signal }).catch(() => signal.throwIfAborted())
     }
+  }
+
+  /** However it ended: bytes that hash to the digest are the blob. Throws where no more can make them so. */
+  function isWhole(cut: UpstreamError | undefined): boolean {
+    if (size !== undefined && received !== size) return false
+    if (hash.copy().digest('hex') === hexOf(digest)) return true
+    if (size !== undefined || (cut === undefined && !endsByClose))
+      throw mismatch('other bytes than asked for')
+    return false
   }
 
   /** Reads one body as far as it goes: undefined for a clean end, else what cut it. Throws what no resume can mend. */

@@ -11,6 +11,7 @@ import {
   ListObjectsV2Command,
   PutObjectCommand,
   S3Client,
+  type _Object as S3Object,
   S3ServiceException,
   UploadPartCommand,
 } from '@aws-sdk/client-s3'
@@ -163,10 +164,7 @@ export function createBucket(options: BucketOptions): Bucket {
       do {
         const command = new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix, ContinuationToken: token })
         const page = await write((abortSignal) => s3.send(command, { abortSignal }))
-        for (const { Key, Size, ETag, LastModified } of page.Contents ?? []) {
-          if (Key === undefined || !Key.startsWith(prefix)) continue
-          yield { key: Key, size: Size ?? 0, etag: ETag ?? '', modifiedAt: LastModified?.getTime() ?? 0 }
-        }
+        yield* (page.Contents ?? []).flatMap((object) => listedOf(object, prefix))
         const next = page.IsTruncated ? page.NextContinuationToken : undefined
         if (next !== undefined && next === token) throw new StoreUnavailableError('S3 lists in a circle')
         token = next
@@ -250,7 +248,7 @@ export function createBucket(options: BucketOptions): Bucket {
       } catch (error) {
         const status = statusOf(error)
         if (status === 412) return false
-        if (status === 404 && !isMissingBucket(error)) return !absentFails
+        if (isAbsent(error)) return !absentFails
         if (status !== 409 || attempt >= 5) throw error
       }
     }
@@ -281,6 +279,16 @@ function createClient(
   })
 }
 
+/** None where S3 answers with what it was not asked for. */
+function listedOf({ Key, Size, ETag, LastModified }: S3Object, prefix: string): ListedObject[] {
+  if (!Key?.startsWith(prefix)) return []
+  return [{ key: Key, size: Size ?? 0, etag: ETag ?? '', modifiedAt: LastModified?.getTime() ?? 0 }]
+}
+
+function isAbsent(error: unknown): boolean {
+  return statusOf(error) === 404 && !isMissingBucket(error)
+}
+
 function openedOf(object: GetObjectCommandOutput, start: number, idleMs: number): OpenObject {
   const stream = object.Body as Readable
   const length = object.ContentLength ?? 0
@@ -301,7 +309,7 @@ async function orAbsent<T>(answer: Promise<T>): Promise<T | undefined> {
     return await answer
   } catch (error) {
     const status = statusOf(error)
-    if ((status === 404 && !isMissingBucket(error)) || status === 412) return undefined
+    if (isAbsent(error) || status === 412) return undefined
     throw error
   }
 }

@@ -97,10 +97,7 @@ export function startDownload(
   async function read(remote: () => RemoteReader, buffer: Uint8Array, position: number): Promise<number> {
     for (;;) {
       if (position >= size) return 0
-      if (position < visible) {
-        const length = Math.min(buffer.length, visible - position)
-        return writer!.read(length < buffer.length ? buffer.subarray(0, length) : buffer, position)
-      }
+      if (position < visible) return writer!.read(buffer.subarray(0, visible - position), position)
       if (state === 'failed') throw failure
       if (state === 'remote' || position - visible > farBytes) return remote().read(buffer, position)
       await new Promise<void>((resolve) => waiting.add(resolve))
