@@ -37,11 +37,13 @@ export function createRedisLeases({ redis }: { redis: Pick<RedisConnection, 'sen
   }
   const claim: Leases['claim'] = async (key, lease, instead = '') => {
     const args = [lease.token, JSON.stringify(lease), leaseTtlMs]
-    const { flag, lease: found, leftMs } = await run(claimScript, key, ...args, instead)
-    if (flag) return { isOurs: true, before: found }
-    if (found) return { isOurs: false, lease: found, leftMs }
-    await redis.send('DEL', keyOf(key))
-    return claim(key, lease, instead)
+    for (let attempt = 1; attempt <= 2; attempt++) {
+      const { flag, lease: found, leftMs } = await run(claimScript, key, ...args, instead)
+      if (flag) return { isOurs: true, before: found }
+      if (found) return { isOurs: false, lease: found, leftMs }
+      await redis.send('DEL', keyOf(key))
+    }
+    throw new Error('Redis answers the claim of a lease with what is none')
   }
 
   return {
