@@ -10,6 +10,8 @@ const retry = process.env.CI ? 1 : 0
 export default defineConfig({
   test: {
     reporters: ['default'],
+    // of the unit tests; the others have one file at a time. On two cores vitest would take one
+    maxWorkers: 2,
     projects: [
       {
         test: {

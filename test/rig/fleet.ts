@@ -79,14 +79,21 @@ export async function startFleet({ size, upstream, resources, args = [] }: Fleet
 
   const usual = [...upstreamResources('up', { url: upstream }), registryResource('hub', ['up'])]
 
-  async function startReplica(at: number): Promise<Running> {
+  async function startReplica(at: number, attempts = 3): Promise<Running> {
     const internalPort = await freePort()
     const ways = {
       internal: await createFaultProxy(internalPort),
       redis: await createFaultProxy(redis.port),
       s3: await createFaultProxy(s3.port),
     }
-    return startWith({ at, internalPort, ways, data: await temporaryFolder() })
+    try {
+      return await startWith({ at, internalPort, ways, data: await temporaryFolder() })
+    } catch (error) {
+      await Promise.all(Object.values(ways).map((way) => way.close()))
+      // a port that was free may be taken before the replica listens
+      if (attempts === 1 || !String(error).includes('another program listens')) throw error
+      return startReplica(at, attempts - 1)
+    }
   }
 
   async function startWith(place: Place): Promise<Running> {
