@@ -9,6 +9,7 @@ import {
   HeadBucketCommand,
   HeadObjectCommand,
   ListObjectsV2Command,
+  type ListObjectsV2CommandOutput,
   PutObjectCommand,
   S3Client,
   type _Object as S3Object,
@@ -20,6 +21,7 @@ import { createBreaker, inTime, StoreUnavailableError } from './breaker.ts'
 import { BucketSettingsError } from './bucket-settings-error.ts'
 import { type ObjectBody, withDeadlines } from './s3-body.ts'
 import { createHousekeeping, type Housekeeping } from './s3-housekeeping.ts'
+import { pages } from './s3-pages.ts'
 import { createPresigner } from './s3-presigner.ts'
 
 /**
@@ -160,15 +162,14 @@ export function createBucket(options: BucketOptions): Bucket {
     },
 
     async *list(prefix) {
-      let token: string | undefined
-      do {
+      const read = (token: string | undefined) => {
         const command = new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix, ContinuationToken: token })
-        const page = await write((abortSignal) => s3.send(command, { abortSignal }))
-        yield* (page.Contents ?? []).flatMap((object) => listedOf(object, prefix))
-        const next = page.IsTruncated ? page.NextContinuationToken : undefined
-        if (next !== undefined && next === token) throw new StoreUnavailableError('S3 lists in a circle')
-        token = next
-      } while (token !== undefined)
+        return write((abortSignal) => s3.send(command, { abortSignal }))
+      }
+      const next = (page: ListObjectsV2CommandOutput) =>
+        page.IsTruncated ? page.NextContinuationToken : undefined
+      for await (const { Contents = [] } of pages(read, next))
+        yield* Contents.flatMap((object) => listedOf(object, prefix))
     },
 
     // the credentials may have to be fetched first

@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from 'node:util'
 import {
   DeleteObjectsCommand,
   ListMultipartUploadsCommand,
@@ -7,7 +6,7 @@ import {
   type ListPartsCommandOutput,
   type S3Client,
 } from '@aws-sdk/client-s3'
-import { StoreUnavailableError } from './breaker.ts'
+import { pages } from './s3-pages.ts'
 
 /** What of a bucket only those need who tidy it. Each ends in time, and throws as the bucket's writes do. */
 export interface Housekeeping {
@@ -108,19 +107,4 @@ function nextUploads(page: ListMultipartUploadsCommandOutput): UploadsMarker | u
 
 function nextParts({ IsTruncated, NextPartNumberMarker }: ListPartsCommandOutput): PartsMarker | undefined {
   return IsTruncated && NextPartNumberMarker ? { PartNumberMarker: NextPartNumberMarker } : undefined
-}
-
-async function* pages<Page, Marker>(
-  read: (after: Marker | undefined) => Promise<Page>,
-  next: (page: Page) => Marker | undefined,
-): AsyncGenerator<Page> {
-  let marker: Marker | undefined
-  do {
-    const page = await read(marker)
-    yield page
-    const following = next(page)
-    if (following !== undefined && isDeepStrictEqual(following, marker))
-      throw new StoreUnavailableError('S3 lists in a circle')
-    marker = following
-  } while (marker !== undefined)
 }
