@@ -1,11 +1,10 @@
 import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, it, vi } from 'vitest'
+import { expect, it } from 'vitest'
 import { sweep } from '../../../proxy/cleanup/sweep.ts'
 import { digestOf } from '../../../proxy/oci/digest.ts'
 import { blobKey } from '../../../proxy/store/blob-store.ts'
-import { parseRedisAddress } from '../../../proxy/store/redis-address.ts'
-import { openSharedStores, type SharedStores } from '../../../proxy/store/shared-stores.ts'
+import type { SharedStores } from '../../../proxy/store/shared-stores.ts'
 import { begin, putBlob } from '../../contracts/blobs.ts'
 import { collect } from '../../contracts/collect.ts'
 import { noObserver, temporaryFolder as storeFolder } from '../../proxy/store/temporary-folder.ts'
@@ -15,35 +14,19 @@ import { startHeadwater, temporaryFolder } from '../../rig/headwater.ts'
 import { contentStore } from '../../rig/image-store.ts'
 import { pushImage } from '../../rig/images.ts'
 import { pull } from '../../rig/pulling.ts'
-import { type RedisServer, startRedis } from '../../rig/redis.ts'
 import { registryResource, upstreamResources } from '../../rig/resources.ts'
-import { type S3Server, startS3 } from '../../rig/s3-server.ts'
+import { useSharedServers } from '../../rig/shared-servers.ts'
 
 const mebi = 1024 * 1024
 const clocks = { now: Date.now, monotonicNow: () => performance.now() }
 
 describeWithParts(['redis-server', 'versitygw'], 'sweeping a bucket', () => {
-  let redis: RedisServer
-  let s3: S3Server
-  beforeAll(async () => {
-    redis = await startRedis()
-    s3 = await startS3()
-    for (const [name, value] of Object.entries(s3.credentials)) vi.stubEnv(name, value)
-  })
-  afterAll(async () => {
-    vi.unstubAllEnvs()
-    await s3.close()
-    await redis.close()
-  })
+  const servers = useSharedServers()
 
   async function storesOf(bucket: string): Promise<SharedStores> {
     const ignore = () => {}
-    return openSharedStores({
-      redis: parseRedisAddress(redis.url)!,
-      s3: { bucket, endpoint: s3.endpoint, redirectEndpoint: undefined, region: undefined },
-      spool: { folder: await storeFolder(), maxBytes: undefined },
-      observer: { ...noObserver, storeFailure: ignore, storeAvailable: ignore },
-    })
+    const observer = { ...noObserver, storeFailure: ignore, storeAvailable: ignore }
+    return servers.open({ bucket, folder: await storeFolder(), observer })
   }
 
   const uploadsIn = (stores: SharedStores) => collect(stores.sweepable.uploads!.listUploads('blobs/'))
@@ -51,7 +34,7 @@ describeWithParts(['redis-server', 'versitygw'], 'sweeping a bucket', () => {
     sweep({ stores: stores.sweepable, maySweepShared: () => true, ...clocks, leftoverMs, graceMs })
 
   it('bucket S10: leaves nothing of a replica that was killed in the middle of a fill', async () => {
-    const bucket = await s3.makeBucket()
+    const bucket = await servers.s3.makeBucket()
     const upstream = await createFakeUpstream({ bytesPerSecond: 20 * mebi })
     const layers = [60 * mebi]
     const image = await pushImage(contentStore(upstream.content), 'app', {
@@ -63,8 +46,8 @@ describeWithParts(['redis-server', 'versitygw'], 'sweeping a bucket', () => {
       startHeadwater({
         resources: [...upstreamResources('up', { url: upstream.url }), registryResource('hub', ['up'])],
         data: await temporaryFolder(),
-        args: ['--redis-url', redis.url, '--s3-bucket', bucket, '--s3-endpoint', s3.endpoint],
-        env: s3.credentials,
+        args: ['--redis-url', servers.redis.url, '--s3-bucket', bucket, '--s3-endpoint', servers.s3.endpoint],
+        env: servers.s3.credentials,
       })
     const path = `/v2/default/hub/app/blobs/${image.layers[0]!.digest}`
     const stores = await storesOf(bucket)
@@ -81,7 +64,7 @@ describeWithParts(['redis-server', 'versitygw'], 'sweeping a bucket', () => {
     expect(await sweepOf(stores, 60_000)).toMatchObject({ uploads: 0 }) // it might live
     expect(await sweepOf(stores, 0)).toMatchObject({ uploads: 1 })
     expect(await uploadsIn(stores)).toEqual([])
-    const files = await readdir(s3.folderOf(bucket), { recursive: true })
+    const files = await readdir(servers.s3.folderOf(bucket), { recursive: true })
     expect(files.filter((name) => name.includes('blobs/sha256/') && name.length > 80)).toEqual([])
 
     const second = await start()
@@ -93,24 +76,26 @@ describeWithParts(['redis-server', 'versitygw'], 'sweeping a bucket', () => {
   })
 
   it('deletes what nothing links, also where the index has lost its data, and no more', async () => {
-    const bucket = await s3.makeBucket()
+    const bucket = await servers.s3.makeBucket()
     const stores = await storesOf(bucket)
     const [linked, unlinked] = [Buffer.from('linked'), Buffer.from('unlinked')]
     for (const bytes of [linked, unlinked]) await putBlob(stores.blobs, bytes)
     const folder = `upstreams/${'a'.repeat(64)}/app/_links/blobs`
     await stores.documents.put(`${folder}/${digestOf(linked).replace(':', '/')}`, '{}')
-    await redis.command('FLUSHALL')
+    await servers.redis.command('FLUSHALL')
     expect(await sweepOf(stores, 60_000, 0)).toMatchObject({ marked: 1, blobs: 0 })
-    await redis.command('FLUSHALL')
+    await servers.redis.command('FLUSHALL')
     expect(await sweepOf(stores, 60_000, 0)).toMatchObject({ marked: 0, blobs: 1, failures: [] })
     const stored = await collect(stores.blobs.list())
     expect(stored.map(({ digest }) => digest)).toEqual([digestOf(linked)])
-    expect(await readdir(join(s3.folderOf(bucket), 'blobs', blobKey(digestOf(linked)), '..'))).toHaveLength(1)
+    expect(
+      await readdir(join(servers.s3.folderOf(bucket), 'blobs', blobKey(digestOf(linked)), '..')),
+    ).toHaveLength(1)
     await stores.close()
   })
 
   it('leaves the upload of a fill that lives', async () => {
-    const stores = await storesOf(await s3.makeBucket())
+    const stores = await storesOf(await servers.s3.makeBucket())
     const bytes = Buffer.alloc(20 * mebi, 'x')
     const writer = await begin(stores.blobs, digestOf(bytes), bytes.length)
     await writer.append([bytes])
@@ -123,7 +108,7 @@ describeWithParts(['redis-server', 'versitygw'], 'sweeping a bucket', () => {
   })
 
   it('takes an upload away that was only slow, which then begins anew', async () => {
-    const stores = await storesOf(await s3.makeBucket())
+    const stores = await storesOf(await servers.s3.makeBucket())
     const bytes = Buffer.alloc(20 * mebi, 'y')
     const writer = await begin(stores.blobs, digestOf(bytes), bytes.length)
     await writer.append([bytes])

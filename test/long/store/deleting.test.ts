@@ -1,11 +1,8 @@
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { afterAll, describe, expect, it } from 'vitest'
 import { openLocalStores } from '../../../proxy/store/local-stores.ts'
-import { parseRedisAddress } from '../../../proxy/store/redis-address.ts'
-import { openSharedStores } from '../../../proxy/store/shared-stores.ts'
 import { type DeletingStory, deleteAgainstPulls, tableOfDeleting } from '../../rig/deleting.ts'
 import { describeWithParts } from '../../rig/describe-with-parts.ts'
-import { type RedisServer, startRedis } from '../../rig/redis.ts'
-import { type S3Server, startS3 } from '../../rig/s3-server.ts'
+import { useSharedServers } from '../../rig/shared-servers.ts'
 import { writeMeasurement } from '../measurement.ts'
 
 const isShort = process.env.HEADWATER_SHORT === '1'
@@ -42,30 +39,13 @@ describeWithParts(
   ['redis-server', 'versitygw'],
   'deleting against pulls of the same blobs, over S3 and Redis',
   () => {
-    let redis: RedisServer
-    let s3: S3Server
-    beforeAll(async () => {
-      redis = await startRedis()
-      s3 = await startS3()
-      for (const [name, value] of Object.entries(s3.credentials)) vi.stubEnv(name, value)
-    })
-    afterAll(async () => {
-      vi.unstubAllEnvs()
-      await s3.close()
-      await redis.close()
-    })
+    const servers = useSharedServers()
 
     it(`loses nothing that is linked in ${rounds} rounds, and leaves nothing that is not`, async () => {
-      const bucket = await s3.makeBucket()
+      const bucket = await servers.s3.makeBucket()
       const story = await deleteAgainstPulls({
         ...{ replicas: 2, rounds, graceMs: 2_000 },
-        open: (folder, observer) =>
-          openSharedStores({
-            redis: parseRedisAddress(redis.url)!,
-            s3: { bucket, endpoint: s3.endpoint, redirectEndpoint: undefined, region: undefined },
-            spool: { folder, maxBytes: undefined },
-            observer,
-          }),
+        open: (folder, observer) => servers.open({ bucket, folder, observer }),
       })
       expectNothingLost('S3 and Redis, two replicas', story)
     })
