@@ -58,6 +58,8 @@ export interface FleetOptions {
   readonly resources?: (at: number) => readonly Resource[]
   /** Further ones of each replica. */
   readonly args?: readonly string[]
+  /** Nothing stands in the ways, which cannot be faulted then: where it is measured how fast replicas are. */
+  readonly hasDirectWays?: boolean
 }
 
 /** What a replica keeps when its process is another. */
@@ -68,7 +70,14 @@ interface Place {
   readonly data: string
 }
 
-export async function startFleet({ size, upstream, resources, args = [] }: FleetOptions): Promise<Fleet> {
+export async function startFleet({
+  size,
+  upstream,
+  resources,
+  args = [],
+  hasDirectWays = false,
+}: FleetOptions): Promise<Fleet> {
+  const wayTo = hasDirectWays ? directWay : createFaultProxy
   const folder = await mkdtemp(join(tmpdir(), 'headwater-fleet-'))
   const keyFile = join(folder, 'cluster-key')
   await writeFile(keyFile, `${randomBytes(32).toString('hex')}\n`)
@@ -82,9 +91,9 @@ export async function startFleet({ size, upstream, resources, args = [] }: Fleet
   async function startReplica(at: number, attempts = 3): Promise<Running> {
     const internalPort = await freePort()
     const ways = {
-      internal: await createFaultProxy(internalPort),
-      redis: await createFaultProxy(redis.port),
-      s3: await createFaultProxy(s3.port),
+      internal: await wayTo(internalPort),
+      redis: await wayTo(redis.port),
+      s3: await wayTo(s3.port),
     }
     try {
       return await startWith({ at, internalPort, ways, data: await temporaryFolder() })
@@ -202,5 +211,18 @@ export async function startFleet({ size, upstream, resources, args = [] }: Fleet
       await redis.close()
       await rm(folder, { recursive: true, force: true })
     },
+  }
+}
+
+async function directWay(port: number): Promise<FaultProxy> {
+  return {
+    port,
+    accepted: () => 0,
+    open: () => 0,
+    async set() {
+      throw new Error('this way is direct')
+    },
+    async lift() {},
+    async close() {},
   }
 }
