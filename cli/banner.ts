@@ -6,27 +6,25 @@ export function formatBanner({
   table,
   listen,
   admin,
+  externalUrl,
   data,
 }: {
   table: RouteTable | undefined
   listen: AddressInfo
   admin: AddressInfo
+  externalUrl: string | undefined
   data: string
 }): string {
-  const authority = formatAuthority(listen)
+  const listening = `http://${formatAuthority(listen)}`
+  const url = externalUrl ?? listening
   const lines = [
-    `listening on http://${authority}, admin on http://${formatAuthority(admin)} (/livez /readyz /metrics)`,
+    `listening on ${listening}, admin on http://${formatAuthority(admin)} (/livez /readyz /metrics)`,
+    ...(externalUrl === undefined ? [] : [`clients reach it at ${externalUrl}`]),
     `cache in ${data}`,
-    ...(table ? ['', ...served(table, authority)] : []),
+    ...(table ? ['', ...served(table, authorityOf(url))] : []),
   ]
   const example = table?.registries[0]
-  if (example)
-    lines.push(
-      '',
-      ...commands(`${authority}/${example.route.path}`, example),
-      '',
-      ...containerd(authority, example),
-    )
+  if (example) lines.push('', ...commands(url, example), '', ...containerd(url, example))
   return `${lines.join('\n')}\n`
 }
 
@@ -44,24 +42,25 @@ function served({ registries }: RouteTable, authority: string): string[] {
   })
 }
 
-function commands(prefix: string, registry: Registry): string[] {
-  const image = `${prefix}/${hasDockerHub(registry) ? 'library/alpine:3.22' : '<repository>:<tag>'}`
+function commands(url: string, registry: Registry): string[] {
+  const repository = hasDockerHub(registry) ? 'library/alpine:3.22' : '<repository>:<tag>'
+  const image = `${authorityOf(url)}/${registry.route.path}/${repository}`
   return [
     'pull through it:',
     `    docker pull ${image}`,
-    `    podman pull --tls-verify=false ${image}`,
+    `    podman pull ${url.startsWith('http:') ? '--tls-verify=false ' : ''}${image}`,
     `    crane pull ${image} image.tar`,
   ]
 }
 
 /** As containerd's mirror of the first upstream's registry. */
-function containerd(authority: string, registry: Registry): string[] {
-  const { url, namespaceHosts } = registry.upstreams[0]!.upstream
-  const mirrored = hasDockerHub(registry) ? 'docker.io' : (namespaceHosts[0] ?? new URL(url).host)
+function containerd(url: string, registry: Registry): string[] {
+  const { url: upstreamUrl, namespaceHosts } = registry.upstreams[0]!.upstream
+  const mirrored = hasDockerHub(registry) ? 'docker.io' : (namespaceHosts[0] ?? new URL(upstreamUrl).host)
   return [
     `or as containerd’s mirror of ${mirrored}, in /etc/containerd/certs.d/${mirrored}/hosts.toml:`,
-    `    server = "${hasDockerHub(registry) ? 'https://registry-1.docker.io' : url}"`,
-    `    [host."http://${authority}/v2/${registry.route.path}"]`,
+    `    server = "${hasDockerHub(registry) ? 'https://registry-1.docker.io' : upstreamUrl}"`,
+    `    [host."${url}/v2/${registry.route.path}"]`,
     '      capabilities = ["pull", "resolve"]',
     '      override_path = true',
     '      dial_timeout = "2s"',
@@ -70,6 +69,10 @@ function containerd(authority: string, registry: Registry): string[] {
 
 function hasDockerHub({ upstreams }: Registry): boolean {
   return upstreams.some(({ upstream }) => upstream.namespaceHosts.includes('docker.io'))
+}
+
+function authorityOf(url: string): string {
+  return url.slice(url.indexOf('//') + 2)
 }
 
 function formatAuthority({ address, family, port }: AddressInfo): string {

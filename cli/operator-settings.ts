@@ -7,7 +7,8 @@ import {
 import { type ClusterSettings, isNamespace, orUsageError, readClusterSettings } from './cluster-settings.ts'
 import type { FlagValues } from './flags.ts'
 import { readClusterKeys } from './internal-settings.ts'
-import { type Address, parseAddress } from './serve-settings.ts'
+import { type Address, expectedExternalUrl, parseAddress } from './serve-settings.ts'
+import { parseBaseUrl } from './shared-settings.ts'
 
 const logLevels = ['debug', 'info', 'warn', 'error'] as const
 
@@ -69,11 +70,7 @@ export function readOperatorSettings(values: FlagValues, environment: NodeJS.Pro
     ),
     grants: { paths, hosts },
     proxies: readProxies(values, problems),
-    externalUrl: check(
-      'external-url',
-      parseOrigin,
-      'a URL with http:// or https:// and nothing after its host',
-    ),
+    externalUrl: check('external-url', parseBaseUrl, expectedExternalUrl),
     adminListen: check('admin-listen', parseAddress, 'HOST:PORT, such as 127.0.0.1:5052')!,
     logLevel: check('log-level', (text) => logLevels.find((level) => level === text), logLevels.join(', '))!,
     logFormat: check(
@@ -88,7 +85,7 @@ export function readOperatorSettings(values: FlagValues, environment: NodeJS.Pro
 function readProxies(values: FlagValues, problems: string[]): ProxiesSettings | undefined {
   const service = values.get('proxy-service')?.at(-1)
   const given = values.get('proxy-endpoint') ?? []
-  const urls = given.flatMap((text) => parseOrigin(text) ?? [])
+  const urls = given.flatMap((text) => parseBaseUrl(text) ?? [])
   if (service !== undefined && !isNamespace(service)) {
     problems.push(`--proxy-service: ${JSON.stringify(service)} is not the name of a Service`)
   }
@@ -103,11 +100,4 @@ function readProxies(values: FlagValues, problems: string[]): ProxiesSettings | 
     problems.push('--cluster-key-file: is needed with --proxy-service and --proxy-endpoint')
   }
   return { service, urls, keys: keys ?? [] }
-}
-
-function parseOrigin(text: string): string | undefined {
-  if (!URL.canParse(text)) return undefined
-  const { protocol, origin, pathname, search, hash, username } = new URL(text)
-  const isPlain = pathname === '/' && search === '' && hash === '' && username === ''
-  return isPlain && (protocol === 'http:' || protocol === 'https:') ? origin : undefined
 }

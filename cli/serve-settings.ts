@@ -2,7 +2,7 @@ import { parseRange } from '../proxy/upstream/address-policy.ts'
 import { type Flag, type FlagValues, UsageError } from './flags.ts'
 import { clusterKeyFlag, internalListenFlag, internalUrlFlag } from './internal-flags.ts'
 import { type InternalSettings, readInternalSettings } from './internal-settings.ts'
-import { readSharedSettings, type SharedSettings, sharedFlags } from './shared-settings.ts'
+import { parseBaseUrl, readSharedSettings, type SharedSettings, sharedFlags } from './shared-settings.ts'
 import { parseBytes } from './sizes.ts'
 
 export const serveFlags: readonly Flag[] = [
@@ -31,6 +31,11 @@ export const serveFlags: readonly Flag[] = [
     help: 'where /livez, /readyz and /metrics are',
   },
   {
+    name: 'external-url',
+    value: 'URL',
+    help: 'where clients reach it, such as https://registry.example.com; for what it says of itself at the start',
+  },
+  {
     name: 'allow-anonymous',
     help: 'lets it listen beyond loopback although anybody who reaches it may then pull what the rules give to Anonymous',
   },
@@ -39,7 +44,7 @@ export const serveFlags: readonly Flag[] = [
     name: 'allow-upstream-cidr',
     value: 'CIDR',
     repeatable: true,
-    help: 'addresses upstreams may have although another rule denies them',
+    help: 'addresses upstreams may have all the same; counts where it lies within what is denied',
   },
   {
     name: 'drain-delay-seconds',
@@ -71,6 +76,8 @@ export interface ServeSettings {
   readonly internal: InternalSettings | undefined
   readonly listen: Address
   readonly adminListen: Address
+  /** Scheme, host and port; undefined where clients reach it as it listens, as far as is known. */
+  readonly externalUrl: string | undefined
   readonly denyUpstreamCidrs: readonly string[]
   /** What else is denied now. */
   readonly denyUpstreamsNow?: () => readonly string[]
@@ -86,6 +93,8 @@ export interface Address {
   readonly host: string
   readonly port: number
 }
+
+export const expectedExternalUrl = 'a URL with http:// or https:// and nothing after its host and port'
 
 const logLevels = ['debug', 'info', 'warn', 'error'] as const
 type LogLevel = (typeof logLevels)[number]
@@ -108,6 +117,7 @@ export function readServeSettings(values: FlagValues): ServeSettings {
 
   const listen = check('listen', parseAddress, 'HOST:PORT, such as 127.0.0.1:5050')
   const adminListen = check('admin-listen', parseAddress, 'HOST:PORT, such as 127.0.0.1:5051')
+  const externalUrl = check('external-url', parseBaseUrl, expectedExternalUrl)
   const dataMaxBytes = check('data-max-bytes', parseBytes, 'a number of bytes of at least 16Mi, such as 50Gi')
   const drainDelaySeconds = check('drain-delay-seconds', parseSeconds, 'a number of seconds from 0 to 3600')
   const drainSeconds = check('drain-seconds', parseSeconds, 'a number of seconds from 0 to 3600')
@@ -141,6 +151,7 @@ export function readServeSettings(values: FlagValues): ServeSettings {
     internal,
     listen: listen!,
     adminListen: adminListen!,
+    externalUrl,
     denyUpstreamCidrs,
     allowUpstreamCidrs,
     drainDelaySeconds: drainDelaySeconds!,

@@ -159,9 +159,9 @@ async function run(settings: ServeSettings, environment: NodeJS.ProcessEnv, feed
     log.logger.info({ internal: address }, 'other parts of this installation may ask')
   }
   const shown = feed.isShown ? table : undefined
-  process.stderr.write(
-    formatBanner({ table: shown, listen, admin: adminListen, data: placeOf(data, settings) }),
-  )
+  const { externalUrl } = settings
+  const place = placeOf(data, settings)
+  process.stderr.write(formatBanner({ table: shown, listen, admin: adminListen, externalUrl, data: place }))
   notReady = feed.initial ? undefined : 'no routes are known yet'
 
   const tellOfRedirects = createRedirectNotice(log, settings.shared !== undefined)

@@ -42,6 +42,12 @@ it.each([
     /^headwater: --allow-upstream-cidr: .*\n$/,
   ],
   [
+    'an external URL with a path',
+    () => ['--external-url', 'https://registry.example.com/hub'],
+    {},
+    /^headwater: --external-url: .*\n$/,
+  ],
+  [
     'a proxy that is none',
     () => [],
     { HTTPS_PROXY: 'ftp://me:secret@x' },
