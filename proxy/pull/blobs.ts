@@ -1,20 +1,20 @@
-import { Readable } from 'node:stream'
 import type { Digest } from '../oci/digest.ts'
 import { OciError } from '../oci/errors.ts'
 import { type Eligible, eligibleUpstreams } from '../route-table.ts'
 import type { LinkEntry, LinkKey } from '../store/index-store.ts'
-import { UpstreamError } from '../upstream/errors.ts'
 import { placeKey } from './admission.ts'
 import type { Catalog, LinkFacts } from './catalog.ts'
 import type { Commits } from './commits.ts'
 import type { Content } from './content.ts'
+import { storedOr } from './failure.ts'
 import type { Fill, FillSource, Fills, OpenedSource } from './fill.ts'
 import { ignore } from './fill-transfer.ts'
-import { leaseMs, leaseUntil, tell } from './manifests.ts'
-import type { BlobAnswer, BlobBody, BlobRequest } from './pull.ts'
+import { tell } from './manifests.ts'
+import type { BlobAnswer, BlobRequest } from './pull.ts'
 import { type FoundAnswer, isNo, type No, type Questions } from './questions.ts'
 import type { Share, Sharing } from './sharing.ts'
 import { createSingleFlight, keyOf } from './single-flight.ts'
+import { createStoredBlobs, headOf, linkKeyOf } from './stored-blobs.ts'
 import { refusalOf } from './trouble.ts'
 import type { Uses } from './uses.ts'
 import { walk } from './walk.ts'
@@ -44,7 +44,8 @@ interface LinkedPlace {
 type Held = { readonly size: number } | { readonly fill: Fill }
 
 export function createBlobs(parts: BlobParts): { blob(request: BlobRequest): Promise<BlobAnswer> } {
-  const { catalog, content, questions, fills, commits, uses, sources, sharing, monotonicNow } = parts
+  const { catalog, content, questions, fills, commits, sources, sharing, monotonicNow } = parts
+  const stored = createStoredBlobs(parts)
   const obtaining = createSingleFlight<Held | No>()
   /** Repositories that have shown, each by an answer of its own, that they may serve what a fill is bringing. */
   const proven = new WeakMap<Fill, Map<string, LinkKey>>()
@@ -53,10 +54,10 @@ export function createBlobs(parts: BlobParts): { blob(request: BlobRequest): Pro
     const eligible = eligibleUpstreams(request.registry, request.repository, request.ns)
     if (eligible.length === 0) throw new OciError(request.ns === '' ? 'BLOB_UNKNOWN' : 'NAME_UNKNOWN')
     const linked = await linkedPlaces(eligible, request.digest)
-    const answer =
-      (await fromLinks(request, linked)) ??
+    const bring = async (request: BlobRequest) =>
       fromRunning(request, eligible) ??
-      (await fromUpstreams(request, await inOrderOfPromise(eligible, linked, request.digest)))
+      fromUpstreams(request, await inOrderOfPromise(eligible, linked, request.digest))
+    const answer = await storedOr(fromLinks(request, linked, bring), () => bring(request))
     if (answer.location !== undefined) request.story.outcome = 'redirect'
     return answer
   }
@@ -65,13 +66,14 @@ export function createBlobs(parts: BlobParts): { blob(request: BlobRequest): Pro
   async function fromLinks(
     request: BlobRequest,
     linked: readonly LinkedPlace[],
+    instead: (request: BlobRequest) => Promise<BlobAnswer>,
   ): Promise<BlobAnswer | undefined> {
     const { digest, method, story } = request
     for (const { place, link } of linked) {
       const answer =
         method === 'HEAD'
           ? headOf(digest, link.size)
-          : await fromStore(request, link.size, linkKeyOf(place, digest))
+          : await stored.answer(request, link.size, place, instead)
       if (!answer) continue
       tell(story, place, 'hit')
       return answer
@@ -90,7 +92,11 @@ export function createBlobs(parts: BlobParts): { blob(request: BlobRequest): Pro
     return undefined
   }
 
-  async function fromUpstreams(request: BlobRequest, candidates: readonly Eligible[]): Promise<BlobAnswer> {
+  async function fromUpstreams(
+    request: BlobRequest,
+    candidates: readonly Eligible[],
+    attempts = 2,
+  ): Promise<BlobAnswer> {
     const { digest, method, story } = request
     const options = { by: 'digest', unknown: 'BLOB_UNKNOWN', story, now: monotonicNow } as const
     if (method === 'HEAD') {
@@ -101,9 +107,12 @@ export function createBlobs(parts: BlobParts): { blob(request: BlobRequest): Pro
     const { candidate, found } = await walk(candidates, (place, ms) => obtain(place, digest, ms), options)
     tell(story, candidate, 'miss')
     if ('fill' in found) return fromFill(request, found.fill)
-    const answer = await fromStore(request, found.size, linkKeyOf(candidate, digest))
-    if (!answer) throw new OciError('UNAVAILABLE', { retryAfterSeconds: 1 }) // evicted since: the next one fills again
-    return answer
+    // evicted, or found to be spoiled, since
+    const anew = async (request: BlobRequest) => {
+      if (attempts === 1) throw new OciError('UNAVAILABLE', { retryAfterSeconds: 1 })
+      return fromUpstreams(request, candidates, attempts - 1)
+    }
+    return storedOr(stored.answer(request, found.size, candidate, anew), () => anew(request))
   }
 
   async function linkedPlaces(eligible: readonly Eligible[], digest: Digest): Promise<LinkedPlace[]> {
@@ -111,25 +120,6 @@ export function createBlobs(parts: BlobParts): { blob(request: BlobRequest): Pro
       eligible.map(async (place) => ({ place, link: await catalog.link(linkKeyOf(place, digest)) })),
     )
     return links.flatMap(({ place, link }) => (link ? [{ place, link }] : []))
-  }
-
-  /** Undefined when the bytes are gone, evicted or spoiled. */
-  async function fromStore(
-    { digest, story, mayRedirect }: BlobRequest,
-    size: number,
-    key: LinkKey,
-  ): Promise<BlobAnswer | undefined> {
-    const location = mayRedirect ? await content.locate(digest, size) : undefined
-    if (location !== undefined) {
-      uses.link(key, 1)
-      return { ...headOf(digest, size), location }
-    }
-    const body = await content.open(digest, size)
-    if (!body) return undefined
-    const use = uses.link(key, 1)
-    const lease = body.bytes && leaseUntil(monotonicNow() + leaseMs, monotonicNow, use)
-    story.source = body.bytes ? 'memory' : 'disk'
-    return { digest, mediaType: undefined, size, body, lease }
   }
 
   function fromFill({ digest, method, story }: BlobRequest, fill: Fill): BlobAnswer {
@@ -162,10 +152,10 @@ export function createBlobs(parts: BlobParts): { blob(request: BlobRequest): Pro
   ): Promise<{ size: number | undefined } | No> {
     const head = await questions.headBlob(place, digest, ms)
     if (isNo(head)) return head
-    const stored = await possessed(place, digest)
-    if (stored !== undefined) link(place, digest, stored)
+    const size = await possessed(place, digest)
+    if (size !== undefined) link(place, digest, size)
     const { upstream, repository } = place
-    return { size: stored ?? head.size ?? (await catalog.mention(upstream.id, repository, digest))?.size }
+    return { size: size ?? head.size ?? (await catalog.mention(upstream.id, repository, digest))?.size }
   }
 
   /**
@@ -293,7 +283,7 @@ export function createBlobs(parts: BlobParts): { blob(request: BlobRequest): Pro
       first,
       source: share.sourceOf(sources(place, digest), {
         has: async () => (await possessed(place, digest)) !== undefined,
-        open: (start) => storedSource(place, digest, start),
+        open: async (start) => stored.source(place, digest, await possessed(place, digest), start),
       }),
       other: share.other,
       afterCommit: async (size) => {
@@ -308,52 +298,12 @@ export function createBlobs(parts: BlobParts): { blob(request: BlobRequest): Pro
     return fill
   }
 
-  /** What another replica has put into the store meanwhile. */
-  async function storedSource(
-    place: Eligible,
-    digest: Digest,
-    start: number,
-  ): Promise<OpenedSource | undefined> {
-    const size = await possessed(place, digest)
-    const body = size === undefined ? undefined : await content.open(digest, size)
-    return body && { body: streamOf(body, start), start, size, endsByClose: false }
-  }
-
   return { blob }
-}
-
-function streamOf(body: BlobBody, start: number): Readable {
-  let position = start
-  return new Readable({
-    read(size) {
-      const buffer = Buffer.allocUnsafe(Math.max(size, 256 * 1024))
-      body.read(buffer, position).then(
-        (length) => {
-          position += length
-          this.push(length === 0 ? null : buffer.subarray(0, length))
-        },
-        (error: unknown) =>
-          this.destroy(new UpstreamError('unavailable', 'the stored blob cannot be read', { cause: error })),
-      )
-    },
-    destroy(error, done) {
-      body.close()
-      done(error)
-    },
-  })
 }
 
 export function openedOf({ status, headers, body }: FoundAnswer, start = 0): OpenedSource {
   const { size, endsByClose } = headers
   return { body, start: status === 206 ? start : 0, size, endsByClose, givesChunks: true }
-}
-
-function headOf(digest: Digest, size: number | undefined): BlobAnswer {
-  return { digest, mediaType: undefined, size, body: undefined, lease: undefined }
-}
-
-function linkKeyOf({ upstream, repository }: Eligible, digest: Digest): LinkKey {
-  return { upstreamId: upstream.id, repository, kind: 'blob', digest }
 }
 
 function linkEntryOf({ upstream }: Eligible, size: number): LinkEntry {

@@ -1,18 +1,26 @@
 import { LRUCache } from 'lru-cache'
 import type { Observer } from '../observer.ts'
-import type { Digest } from '../oci/digest.ts'
-import type { BlobStore, OpenBlob } from '../store/blob-store.ts'
-import { NoRoomError } from '../store/blob-store.ts'
+import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts'
+import {
+  type BlobStore,
+  NoRoomError,
+  type OpenBlob,
+  type RestOfBlob,
+  SpoiledBlobError,
+} from '../store/blob-store.ts'
 import type { BlobBody } from './pull.ts'
 import { createMemoryBody, createStoredBody } from './stored-body.ts'
 
-/** Stored bytes, with those of small size kept in memory too. Knows nothing of who may have them. */
+/**
+ * Stored bytes, with those of small size kept in memory too. Knows nothing of who may have them. What is found spoiled is
+ * taken away, and absent: of another size, or not to be read, and what comes into memory also when its digest is another.
+ */
 export interface Content {
-  /** Undefined when absent; also when the stored size is not `size`: the spoiled blob is then taken away. */
-  open(digest: Digest, size: number): Promise<BlobBody | undefined>
+  /** Undefined when absent. `rest` is the store's, for what does not come into memory. */
+  open(digest: Digest, size: number, rest?: RestOfBlob): Promise<BlobBody | undefined>
   /** A URL to send a client to instead, a secret for a minute; undefined where there is none, or it cannot be said now. */
   locate(digest: Digest, size: number): Promise<string | undefined>
-  /** The whole of it, for manifests. */
+  /** The whole of it, for manifests. Undefined when absent; throws StoreUnavailableError when it is there and not given. */
   bytes(digest: Digest, size: number): Promise<Buffer | undefined>
   has(digest: Digest, size: number): Promise<boolean>
   /** For a link of what is here already: true when it is there to stay. What memory alone has is stored again. */
@@ -33,17 +41,17 @@ export function createContent({ blobs, observer }: { blobs: BlobStore; observer:
     maxEntrySize: 4 * maxMemoryBlobBytes + 200,
   })
 
-  async function openStored(digest: Digest, size: number): Promise<OpenBlob | undefined> {
-    const blob = await blobs.open(digest)
+  async function openStored(digest: Digest, size: number, rest?: RestOfBlob): Promise<OpenBlob | undefined> {
+    const blob = await blobs.open(digest, rest)
     if (!blob || blob.size === size) return blob
+    await takeAway(blob, new SpoiledBlobError(`stored ${digest} has ${blob.size} bytes instead of ${size}`))
     await blob.close()
-    const stat = await blobs.stat(digest)
-    if (stat && stat.size !== size) await blobs.delete(digest, { ifMatch: stat.etag })
-    observer.storeFailure(
-      'blob.size',
-      new Error(`stored ${digest} has ${blob.size} bytes instead of ${size}`),
-    )
     return undefined
+  }
+
+  async function takeAway(blob: OpenBlob, error: SpoiledBlobError): Promise<void> {
+    observer.storeFailure('blob.spoiled', error)
+    await blob.discard().catch((failure: unknown) => observer.storeFailure('blob.discard', failure))
   }
 
   async function bytes(digest: Digest, size: number): Promise<Buffer | undefined> {
@@ -53,8 +61,14 @@ export function createContent({ blobs, observer }: { blobs: BlobStore; observer:
     if (!blob) return undefined
     try {
       const whole = await readWhole(blob)
+      if (digestOf(whole, algorithmOf(digest)) !== digest)
+        throw new SpoiledBlobError(`stored ${digest} has other bytes`)
       memory.set(digest, whole)
       return whole
+    } catch (error) {
+      if (!(error instanceof SpoiledBlobError)) throw error
+      await takeAway(blob, error)
+      return undefined
     } finally {
       await blob.close()
     }
@@ -81,13 +95,13 @@ export function createContent({ blobs, observer }: { blobs: BlobStore; observer:
   return {
     bytes,
 
-    async open(digest, size) {
+    async open(digest, size, rest) {
       if (size <= maxMemoryBlobBytes) {
         const whole = await bytes(digest, size)
         return whole && createMemoryBody(whole)
       }
-      const blob = await openStored(digest, size)
-      return blob && createStoredBody(blob)
+      const blob = await openStored(digest, size, rest)
+      return blob && createStoredBody(blob, (error) => takeAway(blob, error))
     },
 
     locate: async (digest, size) => blobs.presign?.(digest, size),
@@ -126,7 +140,7 @@ async function readWhole(blob: OpenBlob): Promise<Buffer> {
   const whole = Buffer.allocUnsafeSlow(blob.size)
   for (let position = 0; position < whole.length; ) {
     const read = await blob.read(whole.subarray(position), position)
-    if (read === 0) throw new Error('the stored blob is shorter than its size')
+    if (read === 0) throw new SpoiledBlobError('the stored blob is shorter than its size')
     position += read
   }
   return whole

@@ -11,10 +11,36 @@ const retryAfterSeconds = 5
 export function failureOf(error: unknown): unknown {
   if (error instanceof UpstreamError) return toOciError([error])
   // the store has taken it away, or does without it for now: the next try finds another source
-  if (error instanceof SpoiledBlobError || error instanceof StoreUnavailableError)
-    return new OciError('STORE_UNAVAILABLE', { retryAfterSeconds: 1, cause: error })
+  if (isUnreadable(error)) return new OciError('STORE_UNAVAILABLE', { retryAfterSeconds: 1, cause: error })
   if (isStoreFailure(error)) return new OciError('STORE_UNAVAILABLE', { retryAfterSeconds, cause: error })
   return error
+}
+
+/**
+ * What is stored. Where the store has nothing, or does not give what it has, what `instead` gives; if that is nothing either,
+ * the store's own failure is what the client is told of.
+ */
+export async function storedOr<T>(stored: Promise<T | undefined>, instead: () => Promise<T>): Promise<T> {
+  let failure: unknown
+  try {
+    const found = await stored
+    if (found !== undefined) return found
+  } catch (error) {
+    if (!isUnreadable(error)) throw error
+    failure = error
+  }
+  return instead().catch((error: unknown) => {
+    throw failure ?? error
+  })
+}
+
+/** For `catch`, where what the store does not give is as good as absent. */
+export function orAbsent(error: unknown): undefined {
+  if (!isUnreadable(error)) throw error
+}
+
+function isUnreadable(error: unknown): boolean {
+  return error instanceof SpoiledBlobError || error instanceof StoreUnavailableError
 }
 
 /** What the upstream's connections could not do is an UpstreamError: what is left of the system's refusals is our disk's. */

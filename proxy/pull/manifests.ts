@@ -6,6 +6,7 @@ import type { LinkKey } from '../store/index-store.ts'
 import type { Admission } from './admission.ts'
 import type { Catalog } from './catalog.ts'
 import type { Content } from './content.ts'
+import { orAbsent, storedOr } from './failure.ts'
 import { nameOf } from './health.ts'
 import type { Lease, ManifestAnswer, ManifestRequest, Outcome, PullRequest, Story } from './pull.ts'
 import { isNo, type No, type Questions, refusesHead } from './questions.ts'
@@ -31,7 +32,7 @@ export interface DigestManifests {
   byDigest(request: ManifestRequest, digest: Digest): Promise<ManifestAnswer>
   /** The manifest from this upstream, from the cache where it is linked, and made servable otherwise. */
   obtain(place: Eligible, digest: Digest, firstByteMs: number): Promise<LinkedManifest | No>
-  /** What is linked here and still has its bytes. */
+  /** What is linked here and still has its bytes. Throws StoreUnavailableError when the store has them and does not give them. */
   linked(place: Eligible, digest: Digest): Promise<LinkedManifest | undefined>
 }
 
@@ -58,7 +59,7 @@ export function createDigestManifests(parts: ManifestParts): DigestManifests {
     firstByteMs: number,
   ): Promise<LinkedManifest | undefined> {
     const size = await catalog.possession(place.upstream.origin, digest)
-    const bytes = size === undefined ? undefined : await content.bytes(digest, size)
+    const bytes = size === undefined ? undefined : await content.bytes(digest, size).catch(orAbsent)
     if (!bytes) return undefined
     const head = await questions.headManifest(place, digest, firstByteMs)
     if (isNo(head)) return undefined
@@ -109,34 +110,40 @@ export function createDigestManifests(parts: ManifestParts): DigestManifests {
     obtain,
 
     async byDigest(request, digest) {
-      const { story } = request
       const eligible = eligibleOf(request)
-      const cached = await fromCache(request, eligible, digest)
-      if (cached) return cached
-      const candidates = await inOrderOfPromise(eligible, digest)
-      const options = { by: 'digest', unknown: 'MANIFEST_UNKNOWN', story, now: monotonicNow } as const
-
-      if (request.method === 'HEAD') {
-        const { candidate, found } = await walk(
-          candidates,
-          (place, ms) => headOrGet(place, digest, ms),
-          options,
-        )
-        tell(story, candidate, 'miss')
-        return {
-          digest,
-          mediaType: found.mediaType,
-          size: found.size,
-          bytes: undefined,
-          warning: undefined,
-          lease: undefined,
-        }
-      }
-      const { candidate, found } = await walk(candidates, (place, ms) => obtain(place, digest, ms), options)
-      uses.link(linkKeyOf(candidate, digest), 1)
-      tell(story, candidate, 'miss')
-      return answerOf(request, found)
+      return storedOr(fromCache(request, eligible, digest), () => fromUpstreams(request, eligible, digest))
     },
+  }
+
+  async function fromUpstreams(
+    request: ManifestRequest,
+    eligible: readonly Eligible[],
+    digest: Digest,
+  ): Promise<ManifestAnswer> {
+    const { story } = request
+    const candidates = await inOrderOfPromise(eligible, digest)
+    const options = { by: 'digest', unknown: 'MANIFEST_UNKNOWN', story, now: monotonicNow } as const
+
+    if (request.method === 'HEAD') {
+      const { candidate, found } = await walk(
+        candidates,
+        (place, ms) => headOrGet(place, digest, ms),
+        options,
+      )
+      tell(story, candidate, 'miss')
+      return {
+        digest,
+        mediaType: found.mediaType,
+        size: found.size,
+        bytes: undefined,
+        warning: undefined,
+        lease: undefined,
+      }
+    }
+    const { candidate, found } = await walk(candidates, (place, ms) => obtain(place, digest, ms), options)
+    uses.link(linkKeyOf(candidate, digest), 1)
+    tell(story, candidate, 'miss')
+    return answerOf(request, found)
   }
 
   /** A GET only where the HEAD left open what a client must be told. */

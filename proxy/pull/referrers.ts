@@ -8,6 +8,7 @@ import type { Catalog, TagRecord } from './catalog.ts'
 import { type Checks, revalidationMs, type TagPlace, unconfirmed } from './checks.ts'
 import type { Commits } from './commits.ts'
 import type { Content } from './content.ts'
+import { orAbsent } from './failure.ts'
 import { freshness } from './freshness.ts'
 import { eligibleOf, linkKeyOf, tell } from './manifests.ts'
 import type { ListAnswer, Pull, PullRequest } from './pull.ts'
@@ -66,8 +67,9 @@ export function createReferrers(parts: ReferrersParts): Pick<Pull, 'referrers'> 
   async function referrers(request: ReferrersRequest): Promise<ListAnswer> {
     const places = await placesOf(request)
     const place = latestOf(places)
-    const body = place && (await content.bytes(place.record.entry.digest, place.record.entry.size))
-    if (body) return fromCache(request, places, { place, body })
+    const entry = place?.record.entry
+    const body = entry && (await content.bytes(entry.digest, entry.size).catch(orAbsent))
+    if (place && body) return fromCache(request, places, { place, body })
     const { found, troubles, said } = await walks(walkOf(request), () => walk(request, places, coldWalkMs))
     for (const { place, word } of said) note(request.story, place, word)
     if (!found) throw toOciError(troubles)

@@ -4,6 +4,7 @@ import { UpstreamError } from '../upstream/errors.ts'
 import { mergeWalks } from './admission.ts'
 import type { PendingTag, TagRecord } from './catalog.ts'
 import { type Checks, nameOf, revalidationMs, type TagPlace, unconfirmed } from './checks.ts'
+import { orAbsent } from './failure.ts'
 import { freshness } from './freshness.ts'
 import type { DigestManifests, ManifestParts } from './manifests.ts'
 import type { Outcome, PullRequest } from './pull.ts'
@@ -95,7 +96,8 @@ export function createRevalidation(parts: RevalidationParts): Revalidation {
 
   async function move(place: TagPlace, digest: Digest): Promise<void> {
     const found =
-      (await manifests.linked(place, digest)) ?? (await manifests.obtain(place, digest, revalidationMs))
+      (await manifests.linked(place, digest).catch(orAbsent)) ??
+      (await manifests.obtain(place, digest, revalidationMs))
     if (isNo(found)) throw new TagGone(found.no)
     const { mediaType, bytes } = found
     admission.tag(place.key, { digest, mediaType, size: bytes.length }, [])
@@ -113,7 +115,7 @@ export function createRevalidation(parts: RevalidationParts): Revalidation {
     if (digest === undefined || size === undefined) return undefined
     const before = catalog.pending(place.key)?.walks ?? []
     const learned = { digest, size, mediaType, checkedAt: now(), walks: mergeWalks([...before, ...walks]) }
-    const linked = await manifests.linked(place, digest)
+    const linked = await manifests.linked(place, digest).catch(orAbsent)
     if (linked)
       admission.tag(place.key, { digest, mediaType: linked.mediaType, size: linked.bytes.length }, walks)
     else catalog.setPending(place.key, learned)

@@ -1,8 +1,14 @@
-import type { OpenBlob } from '../store/blob-store.ts'
+import { type OpenBlob, SpoiledBlobError } from '../store/blob-store.ts'
 import type { BlobBody } from './pull.ts'
 
-/** Reads a stored blob, and closes it when the body is closed and its last read has ended. */
-export function createStoredBody(open: OpenBlob): BlobBody {
+/**
+ * Reads a stored blob, and closes it when the body is closed and its last read has ended. A read that finds it spoiled fails
+ * once `onSpoiled` has ended.
+ */
+export function createStoredBody(
+  open: OpenBlob,
+  onSpoiled: (error: SpoiledBlobError) => Promise<void>,
+): BlobBody {
   let reading = 0
   let closed = false
 
@@ -18,6 +24,9 @@ export function createStoredBody(open: OpenBlob): BlobBody {
       reading++
       try {
         return await open.read(buffer, position)
+      } catch (error) {
+        if (error instanceof SpoiledBlobError) await onSpoiled(error)
+        throw error
       } finally {
         reading--
         closeIfIdle()
@@ -27,6 +36,39 @@ export function createStoredBody(open: OpenBlob): BlobBody {
       if (closed) return
       closed = true
       closeIfIdle()
+    },
+  }
+}
+
+/** Another body where the very first read of this one fails; later the client has bytes of it, and is cut. */
+export function createBodyOr(first: BlobBody, instead: (error: unknown) => Promise<BlobBody>): BlobBody {
+  let body = first
+  let begun = false
+  let closed = false
+
+  async function change(error: unknown): Promise<void> {
+    body.close()
+    body = await instead(error)
+    if (closed) body.close()
+  }
+
+  return {
+    size: first.size,
+    bytes: undefined,
+    async read(buffer, position) {
+      if (begun) return body.read(buffer, position)
+      begun = true
+      try {
+        return await body.read(buffer, position)
+      } catch (error) {
+        if (closed) throw error
+        await change(error)
+      }
+      return body.read(buffer, position)
+    },
+    close() {
+      closed = true
+      body.close()
     },
   }
 }

@@ -3,6 +3,7 @@ import { UpstreamError } from '../upstream/errors.ts'
 import { hasWalk } from './admission.ts'
 import type { PendingTag, TagRecord } from './catalog.ts'
 import { type Checks, type TagPlace, unconfirmed } from './checks.ts'
+import { orAbsent } from './failure.ts'
 import { freshForMs, freshness } from './freshness.ts'
 import {
   answerOf,
@@ -164,7 +165,7 @@ export function createTagManifests(parts: TagParts): {
     ms: number,
   ): Promise<ManifestAnswer | No> {
     const { digest } = record.entry
-    const linked = await manifests.linked(place, digest)
+    const linked = await manifests.linked(place, digest).catch(orAbsent)
     if (!linked && request.method === 'HEAD') return attemptHead(request, place, ownWalk(request), ms)
     const manifest = linked ?? (await manifests.obtain(place, digest, ms))
     if (isNo(manifest)) return fromFetch(request, place, ms)

@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream'
 import type { Digest } from '../oci/digest.ts'
 
 /** Content-addressed bytes. Every implementation passes test/contracts/blob-store.ts. */
@@ -5,8 +6,11 @@ export interface BlobStore {
   /** Undefined when absent. */
   stat(digest: Digest): Promise<BlobStat | undefined>
 
-  /** Undefined when absent. The caller closes it; until then nothing evicts it. */
-  open(digest: Digest): Promise<OpenBlob | undefined>
+  /**
+   * Undefined when absent. The caller closes it; until then nothing evicts it. Where a remote store breaks off and does not
+   * go on, `rest` does; whoever reads along has it too.
+   */
+  open(digest: Digest, rest?: RestOfBlob): Promise<OpenBlob | undefined>
 
   /**
    * Begins a blob that nobody else sees before `commit`. Undefined when there is no room for `size` bytes, also after
@@ -47,11 +51,16 @@ export interface BlobStat {
   readonly etag: string
 }
 
+/** The same blob from elsewhere, from a byte to its end; rejects where it cannot be had so. */
+export type RestOfBlob = (start: number, signal: AbortSignal) => Promise<Readable>
+
 /** Bytes read by position, by any number of readers at once. */
 export interface OpenBlob {
   readonly size: number
   /** Reads up to `buffer.length` bytes at `position`; 0 only at the end. Throws SpoiledBlobError when it falls short. */
   read(buffer: Uint8Array, position: number): Promise<number>
+  /** Takes away what was opened, for whoever finds it spoiled: nothing that was stored in its place since. Safe to repeat. */
+  discard(): Promise<void>
   /** Safe to repeat. */
   close(): Promise<void>
 }
@@ -85,7 +94,7 @@ export class NoRoomError extends Error {
   override readonly name = 'NoRoomError'
 }
 
-/** The stored bytes are not what they were: shorter, or not to be read. The caller cuts, deletes the blob and goes on. */
+/** The stored bytes are not what they were: shorter, or not to be read. The caller cuts, discards the blob and goes on. */
 export class SpoiledBlobError extends Error {
   override readonly name = 'SpoiledBlobError'
 }

@@ -132,11 +132,15 @@ export async function createFileBlobStore({
     }
     const descriptor = createDescriptor(fd)
     // Of an open file this asks no disk, and costs less than a trip to another thread.
-    const { size } = fstatSync(fd)
+    const stats = fstatSync(fd)
+    const { size } = stats
     let closing: Promise<void> | undefined
     return {
       size,
       read: (buffer, position) => readStored(descriptor, buffer, position, size),
+      async discard() {
+        if (owner) await deleteOne(digest, etagOf(stats))
+      },
       close() {
         closing ??= descriptor.close().then(() => held && ledger?.release(held))
         return closing

@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import type { Observer } from '../observer.ts'
 import type { Digest } from '../oci/digest.ts'
-import { type BlobStore, blobKey, type DeleteFailure, type OpenBlob } from './blob-store.ts'
+import { type BlobStore, blobKey, type DeleteFailure, type OpenBlob, type RestOfBlob } from './blob-store.ts'
 import { StoreUnavailableError } from './breaker.ts'
 import type { FileBlobStore } from './file-blob-store.ts'
 import { createGate } from './gate.ts'
@@ -26,12 +26,16 @@ const partsAtOnce = 6
 /** For so long clients are sent to a blob that was there without looking again: to an S3 that just went, no longer. */
 const defaultSeenMs = 1_000
 const maxSeen = 20_000
+/** As long as a request may take that found it so. */
+const withheldMs = 15_000
+const maxWithheld = 20_000
 
 const keyOf = (digest: Digest) => blobRoot + blobKey(digest)
 
 /**
  * Blobs in S3 behind a hot tier on local disk. A blob is there when S3 has it. Where S3 is away, what the hot tier has
- * is read on; all else is absent.
+ * is read on; all else is absent. So is, for a while, what S3 says it has and does not give: it can be opened, as S3 may give
+ * it now, but it is not counted on.
  */
 export function createS3BlobStore({
   bucket,
@@ -58,6 +62,8 @@ export function createS3BlobStore({
     fetchMethod: async (digest) => (await bucket.head(keyOf(digest)))?.size,
   })
 
+  const withheld = new LRUCache<Digest, true>({ max: maxWithheld, ttl: withheldMs })
+
   function inBackground(work: Promise<void>, operation: string): void {
     const watched = work
       .catch((error: unknown) => tell(operation, error))
@@ -72,10 +78,11 @@ export function createS3BlobStore({
   }
 
   /** Undefined where S3 does not have it, or is away. Whoever comes meanwhile reads along. */
-  async function download(digest: Digest): Promise<Download | undefined> {
+  async function download(digest: Digest, rest: RestOfBlob | undefined): Promise<Download | undefined> {
     const running = downloads.get(digest)
     if (running) return running
-    const starting = start(digest).catch((error: unknown) => {
+    const starting = start(digest, rest).catch((error: unknown) => {
+      withheld.set(digest, true)
       tell('blob.open', error)
       return undefined
     })
@@ -88,7 +95,7 @@ export function createS3BlobStore({
     return ended
   }
 
-  async function start(digest: Digest): Promise<Download | undefined> {
+  async function start(digest: Digest, rest: RestOfBlob | undefined): Promise<Download | undefined> {
     const key = keyOf(digest)
     const object = await bucket.get(key)
     if (!object) return undefined
@@ -97,21 +104,29 @@ export function createS3BlobStore({
       tell('blob.create', error)
       return undefined
     })
+    let discarding: Promise<void> | undefined
     const remote = {
-      digest,
-      size,
+      ...{ digest, size, rest },
       reopen: async (from: number) => (await bucket.get(key, { start: from, ifMatch: etag }))?.body,
-      onSpoiled: () =>
-        inBackground(
-          bucket.delete(key, etag).then(() => undefined),
-          'blob.spoiled',
-        ),
+      onWithheld: () => void withheld.set(digest, true),
+      discard() {
+        discarding ??= discard(digest, etag)
+        return discarding
+      },
     }
     return startDownload(remote, body, writer, (error) => tell('blob.download', error))
   }
 
+  async function discard(digest: Digest, etag: string): Promise<void> {
+    withheld.set(digest, true)
+    seen.delete(digest)
+    await hot.delete(digest)
+    await bucket.delete(keyOf(digest), etag).catch((error: unknown) => tell('blob.discard', error))
+  }
+
   return {
     async stat(digest) {
+      if (withheld.has(digest)) return hot.stat(digest)
       try {
         return await bucket.head(keyOf(digest))
       } catch (error) {
@@ -120,8 +135,8 @@ export function createS3BlobStore({
       }
     },
 
-    async open(digest): Promise<OpenBlob | undefined> {
-      const blob = (await hot.open(digest)) ?? (await download(digest))?.open()
+    async open(digest, rest): Promise<OpenBlob | undefined> {
+      const blob = (await hot.open(digest)) ?? (await download(digest, rest))?.open()
       // A download may have ended just now, which put it into the hot tier.
       return blob ?? hot.open(digest)
     },

@@ -120,6 +120,7 @@ export function startDownload(
       return {
         size,
         read: (buffer, position) => read(readRemote, buffer, position),
+        discard: object.discard,
         async close() {
           if (left) return
           left = true

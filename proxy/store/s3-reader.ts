@@ -1,7 +1,7 @@
 import { type Digest, hasherFor, hexOf } from '../oci/digest.ts'
-import { SpoiledBlobError } from './blob-store.ts'
+import { type RestOfBlob, SpoiledBlobError } from './blob-store.ts'
 import { StoreUnavailableError } from './breaker.ts'
-import type { ObjectBody } from './s3-body.ts'
+import { type ObjectBody, withDeadlines } from './s3-body.ts'
 
 /** An object that is read where it is, in order as far as may be; every other way costs a request. */
 export interface RemoteReader {
@@ -15,13 +15,19 @@ export interface RemoteObject {
   readonly size: number
   /** Of the very object there was, or undefined; throws when S3 is away. */
   readonly reopen: (start: number) => Promise<ObjectBody | undefined>
-  readonly onSpoiled: () => void
+  readonly rest: RestOfBlob | undefined
+  /** S3 does not give all of it, however often it is asked. */
+  readonly onWithheld: () => void
+  /** Never rejects. */
+  readonly discard: () => Promise<void>
 }
 
 const maxResumes = 3
+/** Of what is not S3's. */
+const restIdleMs = 20_000
 
 export function createRemoteReader(object: RemoteObject, first?: ObjectBody): RemoteReader {
-  const { digest, size, reopen, onSpoiled } = object
+  const { size } = object
   let stream = first && createCheckedStream(object, first, 0)
   let pending: Uint8Array = new Uint8Array(0)
   let at = 0
@@ -32,7 +38,7 @@ export function createRemoteReader(object: RemoteObject, first?: ObjectBody): Re
     if (position >= size || buffer.length === 0) return 0
     if (!stream || position !== at) {
       stream?.destroy()
-      stream = createCheckedStream({ digest, size, reopen, onSpoiled }, undefined, position)
+      stream = createCheckedStream(object, undefined, position)
       pending = new Uint8Array(0)
       at = position
     }
@@ -58,7 +64,10 @@ export function createRemoteReader(object: RemoteObject, first?: ObjectBody): Re
   }
 }
 
-/** An object's bytes from `start` to its end, through cuts and stalls of S3. */
+/**
+ * An object's bytes from `start` to its end, through cuts and stalls of S3. Where it gives no more of them they go on from
+ * elsewhere, if they were hashed from the first on: of what two places sent only the digest says that it is one blob.
+ */
 export interface CheckedStream {
   /** Never empty; not called again after the last byte. Throws SpoiledBlobError instead of the last piece where the digest does not hold. */
   next(): Promise<Uint8Array>
@@ -66,20 +75,36 @@ export interface CheckedStream {
 }
 
 export function createCheckedStream(
-  { digest, size, reopen, onSpoiled }: RemoteObject,
+  object: RemoteObject,
   first: ObjectBody | undefined,
   start: number,
 ): CheckedStream {
+  const { digest, size, reopen, onWithheld, discard } = object
   const hasher = start === 0 ? hasherFor(digest) : undefined
+  const rest = hasher && object.rest
+  const stopping = new AbortController()
   let body = first
   let received = start
   let resumes = 0
+  let isElsewhere = false
+
+  async function openBody(): Promise<ObjectBody> {
+    const opened = isElsewhere ? await openRest() : await reopen(received)
+    if (!opened) throw new SpoiledBlobError('the object is gone, or another one')
+    if (!stopping.signal.aborted) return opened
+    opened.destroy()
+    throw stopping.signal.reason
+  }
+
+  async function openRest(): Promise<ObjectBody> {
+    const stream = await rest!(received, stopping.signal)
+    return withDeadlines(stream, { length: size - received, idleMs: restIdleMs })
+  }
 
   async function nextPiece(): Promise<Uint8Array> {
-    body ??= await reopen(received)
-    if (!body) throw new SpoiledBlobError('the object is gone, or another one')
+    body ??= await openBody()
     const piece = await body.next()
-    if (!piece) throw new Error('S3 ended the object before its size')
+    if (!piece) throw new Error('the body ended before its size')
     return piece
   }
 
@@ -90,12 +115,22 @@ export function createCheckedStream(
       } catch (error) {
         body?.destroy()
         body = undefined
-        resumes += 1
-        if (error instanceof SpoiledBlobError) throw error
-        if (resumes > maxResumes)
-          throw new StoreUnavailableError('S3 does not give all of the object', { cause: error })
+        stopping.signal.throwIfAborted()
+        resumeAfter(error)
       }
     }
+  }
+
+  /** Throws where nobody goes on. */
+  function resumeAfter(error: unknown): void {
+    const isGone = error instanceof SpoiledBlobError
+    resumes += 1
+    if (!isGone && resumes <= maxResumes) return
+    if (!isElsewhere) onWithheld()
+    if (!rest || isElsewhere)
+      throw isGone ? error : new StoreUnavailableError('S3 does not give all of the object', { cause: error })
+    isElsewhere = true
+    resumes = maxResumes - 1 // others are asked no more than twice
   }
 
   return {
@@ -105,13 +140,13 @@ export function createCheckedStream(
       hasher?.update(piece)
       if (received > size || (received === size && hasher && hasher.digest('hex') !== hexOf(digest))) {
         body?.destroy()
-        onSpoiled()
+        await discard()
         throw new SpoiledBlobError('the stored bytes have another digest')
       }
       return piece
     },
     destroy() {
-      resumes = maxResumes
+      stopping.abort(new StoreUnavailableError('nobody reads the object any more'))
       body?.destroy()
     },
   }

@@ -38,16 +38,21 @@ export interface StoreScene {
   close(): Promise<void>
 }
 
+const usualLayer = 60_000
+
 export const blobKeyOf = (digest: string) => `blobs/${digest.replace(':', '/').replace(/\/(..)/, '/$1/$1')}`
 
-/** With so many rows; those in `large` have layers of more than one part. */
+/** With so many rows; those in `large` have cold layers of more than one part. */
 export async function createStoreScene({
   rows,
   large = () => false,
+  storedLayers = [usualLayer],
   redisPort: target,
 }: {
   rows: number
   large?: (row: number) => boolean
+  /** Of what the bucket has. */
+  storedLayers?: readonly number[]
   redisPort: number
 }): Promise<StoreScene> {
   const s3 = await createFakeS3()
@@ -58,7 +63,7 @@ export async function createStoreScene({
   const push = (row: number, name: string, seed: number) =>
     pushImage(contentStore(upstream.content), `row-${row}/${name}`, {
       ...{ tag: 'v1', seed: 100 * row + seed, inMemory: true },
-      layers: [name === 'cold' && large(row) ? 18_000_000 : 60_000],
+      layers: name === 'stored' ? storedLayers : [name === 'cold' && large(row) ? 18_000_000 : usualLayer],
     })
   const images: RowImages[] = []
   for (let row = 0; row < rows; row++) {
