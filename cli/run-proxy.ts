@@ -45,7 +45,7 @@ export async function runProxyProcess(values: FlagValues, environment: NodeJS.Pr
   )
 }
 
-/** What whoever may write an Upstream must not reach through a proxy; metadata services never are reached. */
+/** What whoever may write an Upstream must not reach through a proxy, unless it is allowed. */
 const loopback = ['127.0.0.0/8', '::1/128']
 
 function rethrow(error: unknown): never {

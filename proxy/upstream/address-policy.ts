@@ -1,6 +1,6 @@
 import { BlockList, isIP, isIPv4 } from 'node:net'
 
-/** Ranges such as `10.0.0.0/8` or single addresses; `allow` wins over `deny`, and nothing over what is always denied. */
+/** Ranges such as `10.0.0.0/8` or single addresses. An allowed range is an exception to those denied ranges that it lies within. */
 export interface AddressPolicy {
   readonly deny: readonly string[]
   readonly allow: readonly string[]
@@ -8,18 +8,17 @@ export interface AddressPolicy {
   readonly denyNow?: (() => readonly string[]) | undefined
 }
 
-/** Unspecified, link-local, multicast, reserved, and the metadata services of the clouds: no registry lives there. */
-const alwaysDenied = [
-  '0.0.0.0/8',
+/** Unspecified, which leads to this machine itself, and multicast: nothing there can be allowed. */
+const neverPermitted = ['0.0.0.0/8', '224.0.0.0/4', '::', 'ff00::/8']
+
+/** Link-local, reserved, and the metadata services of the clouds. */
+const deniedAnywhere = [
   '169.254.0.0/16',
-  '224.0.0.0/4',
   '240.0.0.0/4',
   '100.100.100.200',
   '168.63.129.16',
   '192.0.0.192',
-  '::',
   'fe80::/10',
-  'ff00::/8',
   'fd00:ec2::254',
   'fd20:ce::254',
 ]
@@ -33,39 +32,54 @@ export function createAddressCheck({
   allow,
   denyNow = () => [],
 }: AddressPolicy): (address: string) => boolean {
-  const never = blockListOf(alwaysDenied)
-  const allowed = blockListOf(allow)
+  const allowed = allow.map(readRange)
+  const always = [
+    ...neverPermitted.map((text) => denial(readRange(text), [])),
+    ...[...deniedAnywhere, ...deny].map((text) => denial(readRange(text), allowed)),
+  ]
   let current = denyNow()
-  let denied = blockListOf([...deny, ...current])
+  let denials = [...always, ...current.map((text) => denial(readRange(text), allowed))]
 
   return (address) => {
     const forms = formsOf(address)
     const next = denyNow()
     if (next !== current) {
-      denied = blockListOf([...deny, ...next])
+      denials = [...always, ...next.map((text) => denial(readRange(text), allowed))]
       current = next
     }
-    return (
-      forms.length > 0 &&
-      forms.every((form) => !contains(never, form) && (contains(allowed, form) || !contains(denied, form)))
-    )
+    return forms.length > 0 && forms.every((form) => !denials.some((denies) => denies(form)))
   }
 }
 
-function blockListOf(ranges: readonly string[]): BlockList {
+/** Denies a range but for what is allowed of it: who allows more than was denied did not mean this. */
+function denial(range: Range, allowed: readonly Range[]): (address: string) => boolean {
+  const denied = blockListOf([range])
+  const isWithin = (other: Range) =>
+    other.family === range.family && other.bits >= range.bits && contains(denied, other.address)
+  const exceptions = blockListOf(allowed.filter(isWithin))
+  return (address) => contains(denied, address) && !contains(exceptions, address)
+}
+
+function blockListOf(ranges: readonly Range[]): BlockList {
   const list = new BlockList()
-  for (const text of ranges) {
-    const range = parseRange(text)
-    if (!range) throw new Error(`${text} is not a range of addresses`)
-    list.addSubnet(range.address, range.bits, range.family)
-  }
+  for (const { address, bits, family } of ranges) list.addSubnet(address, bits, family)
   return list
 }
 
+interface Range {
+  readonly address: string
+  readonly bits: number
+  readonly family: 'ipv4' | 'ipv6'
+}
+
+function readRange(text: string): Range {
+  const range = parseRange(text)
+  if (!range) throw new Error(`${text} is not a range of addresses`)
+  return range
+}
+
 /** Undefined for what a policy cannot hold. */
-export function parseRange(
-  text: string,
-): { address: string; bits: number; family: 'ipv4' | 'ipv6' } | undefined {
+export function parseRange(text: string): Range | undefined {
   const [address = '', bits, more] = text.split('/')
   if (isIP(address) === 0 || more !== undefined || (bits !== undefined && !/^\d{1,3}$/.test(bits)))
     return undefined
