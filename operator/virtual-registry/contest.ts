@@ -21,20 +21,52 @@ export type Contested =
  * What a contender cannot have, and who has it. Whoever is served keeps what it has; among those who come anew the older
  * goes first. A contender that does not get all it wants gets nothing of it, and keeps what it had.
  */
-export function contest(contender: Contender, all: readonly Contender[]): Contested[] {
+export function contest({ uid }: Contender, all: readonly Contender[]): Contested[] {
+  return outcomesOf(all).get(uid) ?? []
+}
+
+/**
+ * Whether a contender must let go of what it has, or it never gets what it wants: two that change places each wait for
+ * the other. Nobody lets go for less, nor of what others leave in time by themselves.
+ */
+export function mustLetGo(contender: Contender, all: readonly Contender[]): boolean {
+  if (contender.held === undefined || contender.wanted === undefined) return false
+  const without = all.map((each) => (each.uid === contender.uid ? { ...each, held: undefined } : each))
+  return !isServedInTheEnd(contender, all) && isServedInTheEnd(contender, without)
+}
+
+/** As many as may wait for each other in a row: the work grows with its square. */
+const mostRounds = 20
+
+/** Whether it gets what it wants when all take, again and again, what they can have. */
+function isServedInTheEnd({ uid }: Contender, all: readonly Contender[]): boolean {
+  let before = all
+  for (let round = 0; round < mostRounds; round++) {
+    const outcomes = outcomesOf(before)
+    const isServed = (each: Pick<Contender, 'uid'>) => outcomes.get(each.uid)?.length === 0
+    if (isServed({ uid })) return true
+    const after = before.map((each) => (isServed(each) ? { ...each, held: each.wanted } : each))
+    if (after.every(({ held }, at) => held === before[at]!.held)) return false
+    before = after
+  }
+  return false
+}
+
+/** For each that wants something what it cannot have, by its uid. */
+function outcomesOf(all: readonly Contender[]): ReadonlyMap<string, Contested[]> {
   const ground = createGround()
   const inOrder = all.toSorted(byAge)
-  const holders = inOrder.filter(({ held }) => held !== undefined)
-  for (const each of holders) {
-    if (ground.taken(each, each.held!).length === 0) ground.take(each, each.held!)
+  for (const each of inOrder) {
+    if (each.held && ground.taken(each, each.held).length === 0) ground.take(each, each.held)
   }
+  const outcomes = new Map<string, Contested[]>()
   for (const each of inOrder) {
     if (each.wanted === undefined) continue
     const taken = ground.taken(each, each.wanted)
-    if (each.uid === contender.uid) return taken
+    outcomes.set(each.uid, taken)
     if (taken.length === 0) ground.take(each, each.wanted)
   }
-  return []
+  return outcomes
 }
 
 function byAge(a: Contender, b: Contender): number {

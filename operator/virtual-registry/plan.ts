@@ -6,7 +6,7 @@ import type { Verdict } from '../runtime/conditions.ts'
 import { type CommonStatus, commonStatusOf, no, notAccepted, yes } from '../status.ts'
 import type { Claim } from './claims.ts'
 import { compileRegistry } from './compile.ts'
-import { type Contender, type Contested, contest } from './contest.ts'
+import { type Contender, type Contested, contest, mustLetGo } from './contest.ts'
 import { type Grants, mayHaveHost, mayHavePath } from './grants.ts'
 
 /** Of an upstream that a registry names: whether it is there, and why it cannot be asked. */
@@ -56,7 +56,7 @@ export function planRegistry(observed: ObservedRegistry): RegistryPlan {
   const compiled = compileRegistry(resource, () => true)
   const refusal = refusalOf(compiled, observed)
   const wanted = refusal === undefined ? compiled.route : undefined
-  const kept = wanted === undefined ? disabledWith(stillPermitted(previous, grants), resource) : undefined
+  const kept = refusal?.letsGo ? undefined : disabledWith(stillPermitted(previous, grants), resource)
   const route = wanted ?? kept
   const upstreams = resource.spec.upstreams.map(({ upstreamRef }) => judge(upstreamRef.name, observed))
   return {
@@ -82,7 +82,7 @@ export function registryStatus(
 ): CommonStatus & Omit<VirtualRegistryStatus, keyof CommonStatus> {
   const Programmed = verdicts.Accepted.status === 'True' ? programmed : notAccepted
   return {
-    ...commonStatusOf(registry, { ...verdicts, Programmed }, {}, now),
+    ...commonStatusOf(registry, { judged: { ...verdicts, Programmed } }, now),
     ...address,
     ...(upstreams === undefined ? {} : { upstreamCount: upstreams.length, upstreams }),
   }
@@ -92,11 +92,11 @@ export function registryStatus(
 export function wantedClaim({ resource }: Seen<VirtualRegistry>, grants: Grants): Claim | undefined {
   if (resource === undefined) return undefined
   const { route } = compileRegistry(resource, () => true)
-  return route !== undefined && isPermitted(route, grants) ? route : undefined
+  return route !== undefined && isPermitted(route, grants) && sizeOf(route) <= largest ? route : undefined
 }
 
-/** For the features and the revision beside a route. */
-const spare = 1024
+/** The rest is for the features and the revision beside a route. */
+const largest = longestDocument - 1024
 const accepted = yes('Accepted', 'the spec is valid, and its path and hosts are its own')
 
 function refused(reason: string, message: string, kept: RegistryRoute | undefined): Verdict {
@@ -106,6 +106,8 @@ function refused(reason: string, message: string, kept: RegistryRoute | undefine
 interface Refusal {
   readonly reason: string
   readonly message: string
+  /** What was accepted before is given up, so that the others can move. */
+  readonly letsGo?: boolean
 }
 
 function refusalOf(
@@ -115,14 +117,19 @@ function refusalOf(
   if (route === undefined) return problems[0]
   const notPermitted = permissionProblem(route, grants)
   if (notPermitted !== undefined) return { reason: 'PathNotPermitted', message: notPermitted }
+  const size = sizeOf(route)
+  if (size > largest) {
+    const message = `what the proxies need of it is ${size} bytes, more than ${largest}; use fewer or shorter globs`
+    return { reason: 'TooLarge', message }
+  }
   const self = contenders.find(({ uid }) => uid === registry.metadata.uid)
   const [contested] = self === undefined ? [] : contest(self, contenders)
-  if (contested !== undefined) return conflict(contested, registry.metadata.namespace)
-  const size = Buffer.byteLength(JSON.stringify(route))
-  if (size <= longestDocument - spare) return undefined
-  const limit = longestDocument - spare
-  const message = `what the proxies need of it is ${size} bytes, more than ${limit}; use fewer or shorter globs`
-  return { reason: 'TooLarge', message }
+  if (self === undefined || contested === undefined) return undefined
+  return { ...conflict(contested, registry.metadata.namespace), letsGo: mustLetGo(self, contenders) }
+}
+
+function sizeOf(route: RegistryRoute): number {
+  return Buffer.byteLength(JSON.stringify(route))
 }
 
 function isPermitted({ namespace, path, hosts }: RegistryRoute, grants: Grants): boolean {

@@ -237,6 +237,42 @@ describe('the operator', () => {
     },
   )
 
+  it.each([
+    ['two that change places', ['b', 'a']],
+    ['three that go round', ['b', 'c', 'a']],
+    ['three that go round the other way', ['c', 'a', 'b']],
+    ['one that goes elsewhere, and one that follows it', ['d', 'a']],
+  ])('K9: moves %s, also when it is killed at any write, and never two to one path', async (_title, to) => {
+    const names = ['a', 'b', 'c'].slice(0, to.length)
+    const applyAt = (fake: FakeCluster, paths: readonly string[]) => {
+      for (const [index, name] of names.entries()) {
+        fake.apply('virtualregistries', registry(name, ['hub'], { path: `default/${paths[index]}` }))
+      }
+    }
+    const wanted = names.map((name, index) => [name, `default/${to[index]}`])
+
+    let kills = 0
+    for (let isKilled = true; isKilled; kills++) {
+      const fake = createFakeCluster()
+      fake.apply('upstreams', upstream('hub'))
+      applyAt(fake, names)
+      await settle(fake)
+      applyAt(fake, to)
+      fake.fault.killAt = kills + 1
+      const operator = startFakeOperator(fake)
+      isKilled = await operator.untilIdle()
+      await operator.stop()
+      const paths = placesOf(fake).map(([, path]) => path)
+      expect(new Set(paths).size).toBe(paths.length)
+      fake.fault.killAt = Number.POSITIVE_INFINITY
+      if (isKilled) await settle(fake)
+      expect(placesOf(fake)).toEqual(wanted)
+      const states = names.map((name) => ready(fake, 'virtualregistries', name).status)
+      expect(states).toEqual(names.map(() => 'True'))
+    }
+    expect(kills).toBeGreaterThan(4)
+  })
+
   it('K8: comes to the same whatever happened in between, with events lost, repeated and out of sight', async () => {
     const names = ['a', 'b', 'c']
     const step = fc.oneof(
@@ -248,7 +284,15 @@ describe('the operator', () => {
       fc.record({
         do: fc.constant('registry' as const),
         name: fc.constantFrom(...names),
-        path: fc.constantFrom(undefined, 'default', 'default/a/x', 'elsewhere', 'shared/a'),
+        path: fc.constantFrom(
+          undefined,
+          'default',
+          'default/a',
+          'default/b',
+          'default/a/x',
+          'elsewhere',
+          'shared/a',
+        ),
         upstreams: fc.subarray(names, { minLength: 1 }),
       }),
       fc.record({
@@ -301,6 +345,16 @@ describe('the operator', () => {
   })
 })
 
+/** Each registry that is served, and where. */
+function placesOf(fake: FakeCluster): [string, string][] {
+  const places = fake
+    .documents()
+    .flatMap(({ route }): [string, string][] =>
+      route.kind === 'VirtualRegistry' ? [[route.name, route.path]] : [],
+    )
+  return places.toSorted(([a], [b]) => (a < b ? -1 : 1))
+}
+
 /** What holds of any world that is at rest. */
 function expectSound(fake: FakeCluster): void {
   const documents = fake.documents()
@@ -308,7 +362,7 @@ function expectSound(fake: FakeCluster): void {
     const plural = route.kind === 'Upstream' ? 'upstreams' : 'virtualregistries'
     expect(fake.get(plural, route.name)).toBeDefined()
   }
-  const paths = documents.flatMap(({ route }) => (route.kind === 'VirtualRegistry' ? [route.path] : []))
+  const paths = placesOf(fake).map(([, path]) => path)
   for (const path of paths) {
     expect(paths.filter((other) => other === path || other.startsWith(`${path}/`))).toEqual([path])
   }

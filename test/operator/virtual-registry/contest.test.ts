@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import type { Claim } from '../../../operator/virtual-registry/claims.ts'
-import { type Contender, contest } from '../../../operator/virtual-registry/contest.ts'
+import { type Contender, contest, mustLetGo } from '../../../operator/virtual-registry/contest.ts'
 
 /** Older by the order of the alphabet. */
 function contender(name: string, more: Partial<Contender>): Contender {
@@ -90,18 +90,124 @@ it.each<[string, Contender[], string[]]>([
   expect(losers(...all)).toEqual(wanted)
 })
 
+const moving = (name: string, held: Claim | undefined, wanted: Claim, more: Partial<Contender> = {}) =>
+  contender(name, { held, wanted, ...more })
+const givers = (...all: Contender[]) => all.filter((each) => mustLetGo(each, all)).map(({ name }) => name)
+
+it.each<[string, Contender[], string[]]>([
+  [
+    'two that change places',
+    [moving('a', claim('x'), claim('y')), moving('b', claim('y'), claim('x'))],
+    ['a', 'b'],
+  ],
+  [
+    'three that go round',
+    [
+      moving('a', claim('x'), claim('y')),
+      moving('b', claim('y'), claim('z')),
+      moving('c', claim('z'), claim('x')),
+    ],
+    ['a', 'b', 'c'],
+  ],
+  [
+    'two that change hosts, and stay at their paths',
+    [moving('a', claim('x', 'h'), claim('x', 'i')), moving('b', claim('y', 'i'), claim('y', 'h'))],
+    ['a', 'b'],
+  ],
+  [
+    'one that stands between others, who cannot go before it',
+    [
+      moving('a', claim('x', 'h'), claim('y', 'i')),
+      moving('b', claim('y'), claim('x')),
+      moving('c', claim('z', 'i'), claim('z', 'h')),
+    ],
+    ['a'],
+  ],
+  [
+    'nobody of a row whose first goes to what is free',
+    [moving('a', claim('x'), claim('y')), moving('b', claim('y'), claim('z'))],
+    [],
+  ],
+  [
+    'nobody for what another keeps',
+    [moving('a', claim('x'), claim('y')), moving('b', claim('y'), claim('y'))],
+    [],
+  ],
+  [
+    'nobody for one that does not go where it would be free',
+    [
+      moving('a', claim('x'), claim('y')),
+      moving('b', claim('y'), claim('x', 'h')),
+      contender('c', { held: claim('z', 'h') }),
+    ],
+    [],
+  ],
+  [
+    'nobody where an older newcomer would come between',
+    [
+      moving('b', claim('x'), claim('y')),
+      moving('c', claim('y'), claim('x')),
+      contender('a', { wanted: claim('y') }),
+    ],
+    [],
+  ],
+  [
+    'two that change places before a younger newcomer',
+    [
+      moving('a', claim('x'), claim('y')),
+      moving('b', claim('y'), claim('x')),
+      contender('c', { wanted: claim('y') }),
+    ],
+    ['a', 'b'],
+  ],
+  [
+    'nobody that has nothing',
+    [contender('a', { wanted: claim('y') }), contender('b', { held: claim('y') })],
+    [],
+  ],
+  [
+    'nobody that wants nothing',
+    [contender('a', { held: claim('x') }), moving('b', claim('y'), claim('x'))],
+    [],
+  ],
+])('to let go is for %s', (_title, all, wanted) => {
+  expect(givers(...all)).toEqual(wanted)
+})
+
+it('lets any number of registries change places, each for another, without two at one place', () => {
+  const names = ['a', 'b', 'c', 'd', 'e']
+  const order = fc.shuffledSubarray(names, { minLength: names.length, maxLength: names.length })
+  fc.assert(
+    fc.property(order, fc.infiniteStream(fc.nat({ max: names.length - 1 })), (places, turns) => {
+      const served = new Map(names.map((name) => [name, claim(name)]))
+      const all = () =>
+        names.map((name, at) => contender(name, { held: served.get(name), wanted: claim(places[at]!) }))
+      for (let turn = 0; turn < 200; turn++) {
+        const self = all()[turns.next().value!]!
+        if (contest(self, all()).length === 0) served.set(self.name, self.wanted!)
+        else if (mustLetGo(self, all())) served.delete(self.name)
+        expect(new Set([...served.values()].map(({ path }) => path)).size).toBe(served.size)
+      }
+      expect(names.map((name) => served.get(name)?.path)).toEqual(places)
+    }),
+  )
+})
+
+it('decides soon about a thousand that go round', () => {
+  const all = Array.from({ length: 1000 }, (_, at) =>
+    moving(`r${at}`, claim(`p/${at}`), claim(`p/${(at + 1) % 1000}`)),
+  )
+  const begun = performance.now()
+  expect(mustLetGo(all[500]!, all)).toBe(false)
+  expect(performance.now() - begun).toBeLessThan(5000)
+})
+
 it('never gives two registries what overlaps, whatever they have and want and in which order they are asked', () => {
   const path = fc
     .array(fc.constantFrom('a', 'b'), { minLength: 1, maxLength: 3 })
     .map((parts) => parts.join('/'))
   const claims = fc.record({ path, hosts: fc.subarray(['h', 'i']) })
   const wishes = fc.array(fc.option(claims, { nil: undefined }), { minLength: 4, maxLength: 4 })
-  const overlaps = (a: Claim, b: Claim) =>
-    a.path === b.path ||
-    a.path.startsWith(`${b.path}/`) ||
-    b.path.startsWith(`${a.path}/`) ||
-    a.hosts.some((host) => b.hosts.includes(host))
-
   fc.assert(
     fc.property(fc.array(wishes, { minLength: 1, maxLength: 4 }), (rounds) => {
       const held = new Map<string, Claim>()
@@ -114,12 +220,20 @@ it('never gives two registries what overlaps, whatever they have and want and in
           const seen = all.map((each) => ({ ...each, held: held.get(each.name) }))
           const self = seen.find((each) => each.name === name)!
           if (self.wanted && contest(self, seen).length === 0) held.set(name, self.wanted)
+          else if (mustLetGo(self, seen)) held.delete(name)
         }
-        const served = [...held.values()]
-        for (const [index, one] of served.entries()) {
-          expect(served.slice(index + 1).some((other) => overlaps(one, other))).toBe(false)
-        }
+        expect(overlapsIn([...held.values()])).toEqual([])
       }
     }),
   )
 })
+
+function overlapsIn(served: readonly Claim[]): [Claim, Claim][] {
+  const isAtOrBelow = (a: Claim, b: Claim) => a.path === b.path || a.path.startsWith(`${b.path}/`)
+  return served.flatMap((a, index) =>
+    served
+      .slice(index + 1)
+      .filter((b) => isAtOrBelow(a, b) || isAtOrBelow(b, a) || a.hosts.some((host) => b.hosts.includes(host)))
+      .map((b): [Claim, Claim] => [a, b]),
+  )
+}
