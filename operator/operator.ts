@@ -1,3 +1,4 @@
+import { createPolicyReconciler } from './cleanup-policy/reconcile.ts'
 import { type Delivery, unasked } from './delivery.ts'
 import type { Seen, SeenDocument } from './observed.ts'
 import { createPatience } from './patience.ts'
@@ -69,22 +70,28 @@ export async function runOperator(options: OperatorOptions, signal: AbortSignal)
     'virtualregistry',
     createRegistryReconciler({ ...means(() => registries.queue), upstreamState }),
   )
+  const policies: Controller = controllerOf(
+    'cleanuppolicy',
+    createPolicyReconciler(means(() => policies.queue)),
+  )
   const recheck = (key: string) => documents.queue.addAfter(key, recheckMs)
   const documents: Controller = controllerOf(
     'document',
     createSweeper({ ...means(() => documents.queue), recheck }),
   )
 
-  connect({ upstreams, registries, documents }, options)
+  const controllers = { upstreams, registries, policies, documents }
+  connect(controllers, options)
   const addAll = () => {
     for (const each of world.upstreams.values()) upstreams.queue.add(keyOf(each))
     for (const each of world.registries.values()) registries.queue.add(keyOf(each))
+    for (const each of world.policies.values()) policies.queue.add(keyOf(each))
     for (const each of world.documents.values()) documents.queue.add(keyOf(each))
   }
   addAll()
   const resync = setInterval(addAll, resyncMs)
   try {
-    await Promise.all([upstreams.run(signal), registries.run(signal), documents.run(signal)])
+    await Promise.all(Object.values(controllers).map((each) => each.run(signal)))
   } finally {
     clearInterval(resync)
   }
@@ -93,12 +100,13 @@ export async function runOperator(options: OperatorOptions, signal: AbortSignal)
 interface Controllers {
   readonly upstreams: Controller
   readonly registries: Controller
+  readonly policies: Controller
   readonly documents: Controller
 }
 
 /** Which keys a change concerns. */
 function connect(
-  { upstreams, registries, documents }: Controllers,
+  { upstreams, registries, policies, documents }: Controllers,
   { world, grants, delivery }: OperatorOptions,
 ): void {
   const registriesOf = (upstreamKey: string) => {
@@ -136,6 +144,7 @@ function connect(
     if (previous !== undefined && isAnother(previous, current))
       release(groundsOf(wantedClaim(previous, grants)))
   })
+  world.policies.onChange((key) => policies.queue.add(key))
   world.documents.onChange((key, previous, current) => {
     documents.queue.add(key)
     const owner = (current ?? previous)?.owner

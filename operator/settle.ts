@@ -12,7 +12,7 @@ import type { KindCache } from './runtime/kind-cache.ts'
 import { type CommonStatus, happeningsOf } from './status.ts'
 import { plurals, type World } from './world.ts'
 
-/** What both kinds are reconciled with. */
+/** What all kinds are reconciled with. */
 export interface Means {
   readonly world: World
   readonly cluster: Cluster

@@ -6,11 +6,8 @@ import type { Happening } from './runtime/events.ts'
 /** On any object of ours: whoever writes another value into it has the object looked at anew. */
 export const reconcileRequestedAnnotation = 'headwater.dev/reconcile-requested-at'
 
-export interface Judged {
-  readonly Accepted: Verdict
-  readonly ResolvedRefs: Verdict
-  readonly Programmed: Verdict
-}
+/** What Ready sums up, the gravest first. */
+export type Judged = { readonly Accepted: Verdict } & Readonly<Record<string, Verdict>>
 
 export const yes = (reason: string, message: string): Verdict => ({ status: 'True', reason, message })
 export const no = (reason: string, message: string): Verdict => ({ status: 'False', reason, message })
@@ -27,17 +24,23 @@ function stalledOver({ status, reason, message }: Verdict): Readonly<Record<stri
   return status === 'False' ? { Stalled: yes(reason, message) } : {}
 }
 
-/** The part of a status that every kind has. Ready is Accepted, ResolvedRefs and Programmed together, and nothing else. */
+const served = yes('Ready', 'what is written is what is served')
+
+/** The part of a status that every kind has. Ready is all that is judged together, and nothing else. */
 export function commonStatusOf(
   { metadata, status }: Seen<unknown>,
-  judged: Judged,
-  more: Readonly<Record<string, Verdict>>,
+  {
+    judged,
+    more = {},
+    whenReady = served,
+  }: {
+    readonly judged: Judged
+    readonly more?: Readonly<Record<string, Verdict>>
+    readonly whenReady?: Verdict
+  },
   now: Date,
 ): CommonStatus {
-  const ready = summarise(
-    [judged.Accepted, judged.ResolvedRefs, judged.Programmed],
-    yes('Ready', 'what is written is what is served'),
-  )
+  const ready = summarise(Object.values(judged), whenReady)
   const { generation } = metadata
   const handled = metadata.annotations[reconcileRequestedAnnotation]?.slice(0, 253)
   return {

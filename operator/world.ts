@@ -1,4 +1,5 @@
 import { routeSecretType } from '../proxy/routes.ts'
+import { CleanupPolicy } from './api/cleanup-policy.ts'
 import { Upstream } from './api/upstream.ts'
 import { VirtualRegistry } from './api/virtual-registry.ts'
 import { documentName } from './documents.ts'
@@ -21,7 +22,11 @@ import type { Claim } from './virtual-registry/claims.ts'
 import type { Grants } from './virtual-registry/grants.ts'
 import { wantedClaim } from './virtual-registry/plan.ts'
 
-export const plurals = { Upstream: 'upstreams', VirtualRegistry: 'virtualregistries' } as const
+export const plurals = {
+  Upstream: 'upstreams',
+  VirtualRegistry: 'virtualregistries',
+  CleanupPolicy: 'cleanuppolicies',
+} as const
 
 /** The types of Secrets that mean something here; no others are read. */
 export const acceptedSecretTypes = [
@@ -37,6 +42,7 @@ const manyBytesPage = 20
 export interface World {
   readonly upstreams: KindCache<Seen<Upstream>>
   readonly registries: KindCache<Seen<VirtualRegistry>>
+  readonly policies: KindCache<Seen<CleanupPolicy>>
   readonly secrets: KindCache<SeenSecret>
   readonly configMaps: KindCache<SeenConfigMap>
   readonly documents: KindCache<SeenDocument>
@@ -87,6 +93,11 @@ export function createWorld({
     indexers: { upstream: upstreamsOf, claim: (seen) => groundsOf(wantedClaim(seen, grants)) },
     ...reading,
   })
+  const policies = createKindCache({
+    sources: inScopes((namespace) => [customSource(client, plurals.CleanupPolicy, { namespace })]),
+    transform: (raw) => observeCustom(CleanupPolicy, raw),
+    ...reading,
+  })
   const secrets = createKindCache({
     sources: inScopes((namespace) =>
       acceptedSecretTypes.map((type) => secretSource(client, type, { namespace })),
@@ -112,12 +123,13 @@ export function createWorld({
     indexers: { claim: (seen) => groundsOf(heldClaim(seen)) },
     ...reading,
   })
-  const caches = [upstreams, registries, secrets, configMaps, documents]
+  const caches = [upstreams, registries, policies, secrets, configMaps, documents]
   const documentKey = (owner: Owner) => `${routesNamespace}/${documentName(owner)}`
 
   return {
     upstreams,
     registries,
+    policies,
     secrets,
     configMaps,
     documents,

@@ -29,7 +29,10 @@ export interface Cluster {
   applySecret(secret: SecretToApply): Promise<unknown>
   /** Nothing when it is gone, or was made anew since. */
   deleteSecret(secret: { readonly name: string; readonly uid: string }): Promise<void>
-  /** Resolves with the object as it is stored now; undefined when it is gone, or another has its name. */
+  /**
+   * Resolves with the object as it is stored now; undefined when it is gone. Rejects with 409 where another has its name,
+   * or another write came between, which nobody can tell apart: it is to be looked at again.
+   */
   applyStatus(object: ObjectRef, status: unknown): Promise<unknown>
   /** Whether objects of this kind are kept: false when the definition is gone or going, and its objects with it. */
   isServed(plural: string): Promise<boolean>
@@ -97,7 +100,7 @@ export function createCluster({
           ),
         )
       } catch (error) {
-        if (isStatus(error, 404, 409)) return undefined
+        if (isStatus(error, 404)) return undefined
         throw error
       }
     },

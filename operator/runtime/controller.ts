@@ -25,6 +25,9 @@ export interface Controller {
   run(signal: AbortSignal): Promise<void>
 }
 
+/** A conflict passes with whoever else writes: it must not wait the longer the more often they do. */
+const conflictMs = 1000
+
 const silent: ControllerObserver = {
   added() {},
   taken() {},
@@ -64,10 +67,15 @@ export function createController({
     } catch (caught) {
       const error = toApiError(caught)
       const isConflict = isStatus(error, 409)
-      if (!isConflict) onError(key, error)
-      queue.retry(key, error instanceof ApiError ? (error.retryAfterSeconds ?? 0) * 1000 : 0)
-      observe.reconciled(isConflict ? 'requeue' : 'error', performance.now() - begun)
+      if (isConflict) queue.addAfter(key, conflictMs * (1 + random()))
+      else fail(key, error)
+      observe.reconciled(isConflict ? 'requeue_after' : 'error', performance.now() - begun)
     }
+  }
+
+  function fail(key: string, error: unknown): void {
+    onError(key, error)
+    queue.retry(key, error instanceof ApiError ? (error.retryAfterSeconds ?? 0) * 1000 : 0)
   }
 
   return {

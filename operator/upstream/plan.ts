@@ -83,8 +83,9 @@ export function upstreamStatus(
   const isOther = (field: 'entries' | 'bytes') => (counted?.[field] ?? 0) !== (before?.[field] ?? 0)
   const isNew = isOther('entries') || isOther('bytes') // the time alone is no news, nor is nothing
   const cache = isNew ? (counted ?? before) : before
+  const judged = { Accepted, ResolvedRefs, Programmed }
   return {
-    ...commonStatusOf(upstream, { Accepted, ResolvedRefs, Programmed }, { Reachable, CredentialsValid }, now),
+    ...commonStatusOf(upstream, { judged, more: { Reachable, CredentialsValid } }, now),
     ...(cache === undefined ? {} : { cache }),
   }
 }

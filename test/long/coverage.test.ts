@@ -7,6 +7,7 @@ import { run } from '../rig/process.ts'
 /** Decisions, each with the tables of cases beside it. */
 const decisions = 'operator/**/{plan,compile,contest,claims,grants,judge}.ts'
 const tables = [
+  'operator/cleanup-policy',
   'operator/upstream',
   'operator/virtual-registry',
   'operator/proxies',

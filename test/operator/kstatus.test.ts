@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest'
+import type { Verdict } from '../../operator/runtime/conditions.ts'
 import { commonStatusOf, type Judged, no, unknown, yes } from '../../operator/status.ts'
+import { plurals } from '../../operator/world.ts'
 import { kstatus, type State } from '../rig/kubernetes/kstatus.ts'
 import { createFakeCluster, type FakeCluster, resource, startFakeOperator } from './fake-cluster.ts'
 import { seenRegistry } from './seen.ts'
@@ -8,6 +10,7 @@ const url = 'https://registry.example.com'
 const upstream = (name: string, spec = {}) => resource('Upstream', name, { url, ...spec })
 const registry = (name: string, spec = {}) =>
   resource('VirtualRegistry', name, { upstreams: [{ upstreamRef: { name: 'hub' } }], ...spec })
+const policy = (spec: object) => resource('CleanupPolicy', 'it', spec)
 const secret = (name: string, type: string, data: object = {}) => ({
   ...{ apiVersion: 'v1', kind: 'Secret', type, metadata: { name }, data },
 })
@@ -19,8 +22,10 @@ async function settle(fake: FakeCluster): Promise<void> {
   expect(operator.errors).toEqual([])
 }
 
+type Plural = 'upstreams' | 'virtualregistries' | 'cleanuppolicies'
+
 /** What is there, as which kind it is asked for, and what tools that wait must think of it. */
-const fixtures: [string, State, 'upstreams' | 'virtualregistries', readonly unknown[]][] = [
+const fixtures: [string, State, Plural, readonly unknown[]][] = [
   ['an Upstream without an account', 'Current', 'upstreams', [upstream('it')]],
   ['an Upstream that is CacheOnly', 'Current', 'upstreams', [upstream('it', { mode: 'CacheOnly' })]],
   [
@@ -105,6 +110,20 @@ const fixtures: [string, State, 'upstreams' | 'virtualregistries', readonly unkn
     'virtualregistries',
     [registry('it', { upstreams: [] })],
   ],
+  ['a policy, though nothing runs it yet', 'Current', 'cleanuppolicies', [policy({})]],
+  ['a policy that is suspended', 'Current', 'cleanuppolicies', [policy({ suspend: true })]],
+  [
+    'a policy in a time zone that there is not',
+    'Failed',
+    'cleanuppolicies',
+    [policy({ schedule: { timeZone: 'Europe/Atlantis' } })],
+  ],
+  [
+    'a policy that was stored before its schema',
+    'Failed',
+    'cleanuppolicies',
+    [policy({ keepAfterDownloadDays: 0 })],
+  ],
 ]
 
 describe('tools that wait by kstatus', () => {
@@ -116,7 +135,7 @@ describe('tools that wait by kstatus', () => {
     expect(kstatus(fake.get(plural, 'it'))).toBe(wanted)
   })
 
-  const judged = (Programmed: Judged['Programmed']): Judged => ({
+  const judged = (Programmed: Verdict): Judged => ({
     ...{ Accepted: yes('Accepted', ''), ResolvedRefs: yes('ResolvedRefs', ''), Programmed },
   })
   it.each([
@@ -127,7 +146,7 @@ describe('tools that wait by kstatus', () => {
     ['what nobody can be asked about', 'InProgress', unknown('ProxyUnreachable', '')],
   ] as const)('find what is %s %s', (_title, wanted, programmed) => {
     const seen = seenRegistry({})
-    const status = commonStatusOf(seen, judged(programmed), {}, new Date())
+    const status = commonStatusOf(seen, { judged: judged(programmed) }, new Date())
     expect(kstatus({ metadata: { generation: 3 }, status })).toBe(wanted)
     expect(kstatus({ metadata: { generation: 4 }, status })).toBe('InProgress')
     const deletionTimestamp = '2026-11-22T00:00:00Z'
@@ -167,6 +186,32 @@ describe('tools that wait by kstatus', () => {
   })
 })
 
+describe('registries that change places', () => {
+  it.each([0, 5000])(
+    'are told of no conflict, and say so at once (%s ms of patience)',
+    async (patienceMs) => {
+      const fake = createFakeCluster()
+      fake.apply('upstreams', upstream('hub'))
+      fake.apply('virtualregistries', registry('one', { path: 'default/a' }))
+      fake.apply('virtualregistries', registry('two', { path: 'default/b' }))
+      await settle(fake)
+      const operator = startFakeOperator(fake, { patienceMs })
+      fake.apply('virtualregistries', registry('one', { path: 'default/b' }))
+      await operator.untilIdle()
+      fake.writes.length = 0
+      fake.apply('virtualregistries', registry('two', { path: 'default/a' }))
+      await operator.untilIdle()
+      await operator.stop()
+      expect(operator.errors).toEqual([])
+      for (const name of ['one', 'two']) {
+        expect(kstatus(fake.get('virtualregistries', name))).toBe('Current')
+        const statuses = fake.writes.filter((write) => write === `status virtualregistries/${name}`)
+        if (patienceMs > 0) expect(statuses).toHaveLength(1)
+      }
+    },
+  )
+})
+
 function pluralOf({ kind }: { readonly kind: string }): string {
-  return { Upstream: 'upstreams', VirtualRegistry: 'virtualregistries', Secret: 'secrets' }[kind]!
+  return ({ ...plurals, Secret: 'secrets' } as Record<string, string>)[kind]!
 }

@@ -1,3 +1,4 @@
+import { CleanupPolicy } from '../../operator/api/cleanup-policy.ts'
 import { Upstream } from '../../operator/api/upstream.ts'
 import { VirtualRegistry } from '../../operator/api/virtual-registry.ts'
 import { observeCustom, type Seen } from '../../operator/observed.ts'
@@ -28,6 +29,16 @@ export function seenRegistry(spec: Fields, more: Fields = {}, status?: Fields): 
     ...{ apiVersion: 'headwater.dev/v1alpha1', kind: 'VirtualRegistry' },
     metadata: { ...metadata, name: 'all', ...more },
     spec: { upstreams: [{ upstreamRef: { name: 'hub' } }], ...spec },
+    ...(status === undefined ? {} : { status }),
+  })
+}
+
+/** A CleanupPolicy as it comes from the API server. */
+export function seenPolicy(spec: Fields, more: Fields = {}, status?: Fields): Seen<CleanupPolicy> {
+  return observeCustom(CleanupPolicy, {
+    ...{ apiVersion: 'headwater.dev/v1alpha1', kind: 'CleanupPolicy' },
+    metadata: { ...metadata, name: 'weekly', ...more },
+    spec,
     ...(status === undefined ? {} : { status }),
   })
 }

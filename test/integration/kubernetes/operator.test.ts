@@ -193,6 +193,52 @@ describeWithParts([...apiServerParts, 'registry', 'crane', 'htpasswd'], 'the ope
     await headwater.remove('virtualregistry', 'other')
   })
 
+  it('has registries change places in one kubectl apply, each served by itself alone', async () => {
+    const at = (paths: readonly string[]) => [
+      registryResource('one', ['first'], { spec: { path: `default/${paths[0]}` } }),
+      registryResource('two', ['second'], { spec: { path: `default/${paths[1]}` } }),
+    ]
+    const digests = () =>
+      Promise.all(['left', 'right'].map((path) => digestAt(`/v2/default/${path}/team/app/manifests/6`)))
+    const wanted = [await upstreamDigest(first, '6'), await upstreamDigest(second, '6')]
+    const untilServed = (expected: readonly unknown[]) =>
+      until(async () => (await digests()).join() === expected.join())
+    await headwater.apply(at(['left', 'right']))
+    await untilServed(wanted)
+    await headwater.apply(at(['right', 'left']))
+    for (const [name, path] of [
+      ['one', 'right'],
+      ['two', 'left'],
+    ] as const) {
+      const { status } = await headwater.condition('virtualregistries', name, {
+        ...{ type: 'Ready', status: 'True' },
+      })
+      expect(status.url).toBe(`https://registry.example.com/default/${path}`)
+    }
+    await untilServed(wanted.toReversed())
+    expect((await server.mustKubectl(['events'])).match(/VirtualRegistry\/(?:one|two) .*Conflict/)).toBe(null)
+    for (const name of ['one', 'two']) await headwater.remove('virtualregistry', name)
+  })
+
+  it('lets who waits for a CleanupPolicy go on, and says that nothing runs it', async () => {
+    const policy = {
+      apiVersion: 'headwater.dev/v1alpha1',
+      kind: 'CleanupPolicy',
+      metadata: { name: 'weekly' },
+    }
+    await headwater.apply([policy])
+    await server.mustKubectl(['wait', '--for=condition=Ready', 'cpol/weekly', '--timeout=60s'])
+    expect(kstatus(await headwater.get('cleanuppolicies', 'weekly'))).toBe('Current')
+    expect(await server.mustKubectl(['get', 'cpol', 'weekly'])).toContain('NotRunYet')
+    await headwater.apply([{ ...policy, spec: { schedule: { timeZone: 'Europe/Atlantis' } } }])
+    const wrong = await headwater.condition('cleanuppolicies', 'weekly', {
+      ...{ type: 'Accepted', status: 'False', reason: 'UnknownTimeZone' },
+    })
+    expect(kstatus(wrong)).toBe('Failed')
+    await headwater.apply([{ ...policy, spec: {} }])
+    await headwater.condition('cleanuppolicies', 'weekly', { type: 'Ready', status: 'True' })
+  })
+
   it('acts on a request to look again, and says which', async () => {
     const annotation = 'headwater.dev/reconcile-requested-at=2026-11-22T00:00:00Z'
     await server.mustKubectl(['annotate', 'upstream', 'first', annotation])
@@ -207,6 +253,7 @@ describeWithParts([...apiServerParts, 'registry', 'crane', 'htpasswd'], 'the ope
       const paths = [
         '/apis/headwater.dev/v1alpha1/upstreams',
         '/apis/headwater.dev/v1alpha1/virtualregistries',
+        '/apis/headwater.dev/v1alpha1/cleanuppolicies',
       ]
       const lists = await Promise.all(
         [...paths, `/api/v1/namespaces/${routesNamespace}/secrets`].map((path) =>
@@ -234,7 +281,12 @@ describeWithParts([...apiServerParts, 'registry', 'crane', 'htpasswd'], 'the ope
   })
 
   it('leaves nothing behind of what is deleted', async () => {
-    await server.mustKubectl(['delete', 'virtualregistries,upstreams', '--all', '--wait=false'])
+    await server.mustKubectl([
+      'delete',
+      'virtualregistries,upstreams,cleanuppolicies',
+      '--all',
+      '--wait=false',
+    ])
     await until(async () => (await headwater.documents()).length === 0)
     await until(async () => (await proxy.get('/v2/default/all/team/app/manifests/1')).status === 404)
     expect(operator.log() + proxy.log()).not.toContain('canary-')

@@ -42,7 +42,9 @@ describeWithParts(apiServerParts, 'the rights of the programs', () => {
   it.each([
     ['list', 'upstreams.headwater.dev', 'default'],
     ['watch', 'virtualregistries.headwater.dev', 'default'],
+    ['watch', 'cleanuppolicies.headwater.dev', 'default'],
     ['patch', 'upstreams.headwater.dev#status', 'default'],
+    ['patch', 'cleanuppolicies.headwater.dev#status', 'default'],
     ['watch', 'secrets', 'default'],
     ['list', 'configmaps', 'default'],
     ['create', 'events.events.k8s.io', 'default'],
@@ -60,6 +62,7 @@ describeWithParts(apiServerParts, 'the rights of the programs', () => {
     ['update', 'upstreams.headwater.dev', 'default'],
     ['patch', 'virtualregistries.headwater.dev', 'default'],
     ['delete', 'upstreams.headwater.dev', 'default'],
+    ['patch', 'cleanuppolicies.headwater.dev', 'default'],
     ['get', 'secrets', 'default'],
     ['create', 'secrets', 'default'],
     ['patch', 'secrets', 'default'],

@@ -133,7 +133,7 @@ describe('a controller', () => {
     await done.promise
     ending.abort()
     await running
-    expect(results).toEqual(['requeue', 'error', 'error', 'success'])
+    expect(results).toEqual(['requeue_after', 'error', 'error', 'success'])
     expect(told).toEqual(['429 Busy', 'bug'])
     expect(times[2]! - times[1]!).toBeGreaterThan(95)
   })

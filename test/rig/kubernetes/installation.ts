@@ -13,15 +13,17 @@ const apis = '/apis/headwater.dev/v1alpha1'
 // biome-ignore lint/suspicious/noExplicitAny: tests look into it as they like
 type Body = any
 
+type Plural = 'upstreams' | 'virtualregistries' | 'cleanuppolicies'
+
 /** Headwater on an API server with the rights of `config/rbac/` and no others, to which programs are added. */
 export interface Installation {
   readonly server: ApiServer
   apply(resources: readonly Resource[]): Promise<void>
   remove(kind: string, name: string, namespace?: string): Promise<void>
-  get(kind: 'upstreams' | 'virtualregistries', name: string, namespace?: string): Promise<Body>
+  get(kind: Plural, name: string, namespace?: string): Promise<Body>
   /** Waits until a condition has this status, and this reason where one is given; gives the object. */
   condition(
-    kind: 'upstreams' | 'virtualregistries',
+    kind: Plural,
     name: string,
     wanted: { type: string; status: string; reason?: string; namespace?: string },
   ): Promise<Body>
@@ -131,7 +133,8 @@ export async function install(server: ApiServer): Promise<Installation> {
         args: [
           ...['cli/main.ts', 'proxy', '--kubeconfig', proxyAccount.kubeconfig, '--data', folder],
           ...['--listen', '127.0.0.1:0', '--admin-listen', '127.0.0.1:0', '--log-format', 'json'],
-          ...['--allow-upstream-cidr', '127.0.0.0/8', '--allow-upstream-cidr', '::1/128', ...args],
+          // the API server has this one, too
+          ...['--allow-upstream-cidr', '127.0.0.1/32', '--allow-upstream-cidr', '::1/128', ...args],
         ],
         ready: /listening on http:\/\/(?<listen>\S+), admin on http:\/\/(?<admin>\S+)/,
       })
