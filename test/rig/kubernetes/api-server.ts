@@ -1,7 +1,7 @@
 import { rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createCertificateAuthority } from '../certificates.ts'
+import { createCertificateAuthority, type KeyPair } from '../certificates.ts'
 import { temporaryFolder } from '../headwater.ts'
 import { needPart, type PartName } from '../parts.ts'
 import { lastLines, mustRun, type Ran, type RunningProcess, run, startProcess } from '../process.ts'
@@ -25,6 +25,8 @@ export interface ApiServer {
   /** `https://127.0.0.1:PORT`, the same after a restart. */
   readonly url: string
   readonly caFile: string
+  /** What it shows of itself, good for anybody on loopback. */
+  readonly certificate: KeyPair
   /** A file, for `--kubeconfig`, with the rights of system:masters. */
   readonly kubeconfig: string
   readonly folder: string
@@ -137,6 +139,7 @@ async function startOn(port: number, { args = [], crds = true }: ApiServerOption
   return {
     url,
     caFile: authority.caFile,
+    certificate: serving,
     kubeconfig: admin.kubeconfig,
     folder,
     get pid() {
@@ -176,7 +179,7 @@ async function until(holds: () => Promise<boolean>, otherwise: string, timeoutMs
   }
 }
 
-function kubeconfigOf({ url, ca, token }: { url: string; ca: string; token: string }): string {
+export function kubeconfigOf({ url, ca, token }: { url: string; ca: string; token: string }): string {
   const certificate = Buffer.from(ca).toString('base64')
   return JSON.stringify({
     apiVersion: 'v1',
