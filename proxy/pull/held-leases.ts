@@ -20,6 +20,10 @@ export type OnLost = (lost: Lost) => void
 /** Leases are renewed until nobody needs them. One that cannot be may be taken from us, which costs a transfer and nothing else. */
 export interface HeldLeases {
   get(key: string): Held | undefined
+  /** Others may read of a lease that it is ours before we do: until `work` has ended, `claimed` waits. */
+  claiming(key: string, work: () => Promise<void>): Promise<void>
+  /** Resolves once it is known what came of the claims that are under way. */
+  claimed(key: string): Promise<void>
   hold(key: string, lease: Lease, user: OnLost): Held
   join(held: Held, user: OnLost): void
   letGo(held: Held, user: OnLost): void
@@ -42,6 +46,7 @@ const sleptMs = leaseTtlMs - renewEachMs
 
 export function createHeldLeases(leases: Leases): HeldLeases {
   const all = new Map<string, Renewed>()
+  const claims = new Map<string, Set<Promise<void>>>()
   const isHeld = (held: Held): held is Renewed => all.get(held.key) === held
 
   async function renew(held: Held) {
@@ -82,6 +87,22 @@ export function createHeldLeases(leases: Leases): HeldLeases {
   return {
     get: (key) => all.get(key),
     renew,
+
+    async claiming(key, work) {
+      const claim = work()
+      const others = claims.get(key) ?? new Set()
+      claims.set(key, others.add(claim))
+      try {
+        await claim
+      } finally {
+        others.delete(claim)
+        if (others.size === 0) claims.delete(key)
+      }
+    },
+
+    async claimed(key) {
+      await Promise.allSettled(claims.get(key) ?? [])
+    },
 
     hold(key, lease, user) {
       const timer = setInterval(() => tick(held), renewEachMs).unref()

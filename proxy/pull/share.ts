@@ -119,7 +119,10 @@ export function createShare(
 
   /** Ours, one that is ours already, or another's whom we follow from now on. */
   async function claim(wanted: string, instead?: Lease): Promise<void> {
-    if (join(wanted)) return
+    if (!join(wanted)) await holds.claiming(wanted, () => claimNow(wanted, instead))
+  }
+
+  async function claimNow(wanted: string, instead?: Lease): Promise<void> {
     const lease = { token: randomUUID(), url }
     let claimed = await leases.claim(wanted, lease, instead?.token)
     // of our own, and we know nothing of it: the answer that gave it to us was lost, or it is of our last life

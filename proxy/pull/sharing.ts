@@ -92,7 +92,9 @@ export function createSharing(parts: SharingParts): Sharing {
     },
 
     async brought(origin, digest) {
-      return running(origin, digest) ?? holds.get(keyOf(origin, digest))?.started.promise
+      const key = keyOf(origin, digest)
+      if (!holds.get(key)) await holds.claimed(key)
+      return running(origin, digest) ?? holds.get(key)?.started.promise
     },
   }
 }

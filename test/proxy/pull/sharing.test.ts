@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, expect, it } from 'vitest'
 import type { SharingEvent } from '../../../proxy/observer.ts'
 import type { Digest } from '../../../proxy/oci/digest.ts'
+import type { Fill } from '../../../proxy/pull/fill.ts'
 import type { OpenedSource } from '../../../proxy/pull/fill-transfer.ts'
 import { createSharing, type Share } from '../../../proxy/pull/sharing.ts'
 import { createLocalLeases, type Leases } from '../../../proxy/store/leases.ts'
@@ -86,6 +87,33 @@ it('has one replica ask the upstream, and the others ask that one', async () => 
   expect((await a.open(await a.share())).from).toBe('upstream')
   expect((await b.open(await b.share())).from).toBe('a')
   expect([a.steps, b.steps]).toEqual([['leads'], ['follows a']])
+})
+
+it('has those who read of a lease before we know that it is ours wait for what we bring', async () => {
+  const leases = localLeases()
+  const answer = Promise.withResolvers<void>()
+  const sharing = createSharing({
+    leases: {
+      ...leases,
+      async claim(...args) {
+        const claimed = await leases.claim(...args)
+        await answer.promise
+        return claimed
+      },
+    },
+    peers: { url: () => 'a', open: () => away() },
+    running: () => undefined,
+    abandonUpload: async () => {},
+    observer: { storeFailure() {}, sharing() {} },
+  })
+  const claiming = sharing.claim('hub', digest)
+  const asked = sharing.brought('hub', digest)
+  answer.resolve()
+  const share = await claiming
+  shares.push(share)
+  const fill = { done: new Promise(() => {}) } as Fill
+  share.began(fill)
+  expect(await asked).toBe(fill)
 })
 
 it('asks the upstream for one who was away from the leases no longer than it takes to find who has it', async () => {
