@@ -4,7 +4,7 @@ import type { Upstream } from './api/upstream.ts'
 import type { VirtualRegistry } from './api/virtual-registry.ts'
 import type { Problem } from './problem.ts'
 import { compileUpstream } from './upstream/compile.ts'
-import { settleClaims } from './virtual-registry/claims.ts'
+import { settleClaims, tellOverlap } from './virtual-registry/claims.ts'
 import { compileRegistry } from './virtual-registry/compile.ts'
 
 export interface Resources {
@@ -68,12 +68,7 @@ function conflictProblem(conflict: ReturnType<typeof settleClaims<RegistryRoute>
       message: `${conflict.host} is a host of ${owner}`,
     }
   }
-  const relation =
-    claim.path === holder.path ? 'is' : claim.path.startsWith(`${holder.path}/`) ? 'lies below' : 'lies above'
-  const message =
-    relation === 'is'
-      ? `${claim.path} is the path of ${owner} already`
-      : `${claim.path} ${relation} ${holder.path}, the path of ${owner}`
+  const message = tellOverlap(claim.path, holder.path, owner)
   return { kind, namespace, name, path: ['spec', 'path'], reason: 'PathConflict', message }
 }
 

@@ -61,13 +61,18 @@ export interface CommonStatus {
 
 const told = ['Ready', 'Reachable', 'CredentialsValid']
 
-/** What a person should find among the events: that one of these turned, or is bad for another reason. */
+/**
+ * What a person should find among the events: that one of these turned, or is bad for another reason. What Ready says
+ * already is not said twice.
+ */
 export function happeningsOf(previous: readonly Condition[], next: readonly Condition[]): Happening[] {
+  const ready = next.find(({ type }) => type === 'Ready')
   return next.flatMap(({ type, status, reason, message }) => {
     const last = previous.find((each) => each.type === type)
     const hasTurned = last?.status !== status || (status === 'False' && last.reason !== reason)
     const isWorthIt = status !== 'Unknown' && (type === 'Ready' || last !== undefined || status === 'False')
-    if (!told.includes(type) || !hasTurned || !isWorthIt) return []
+    const isTold = type !== 'Ready' && status === ready?.status && reason === ready.reason
+    if (!told.includes(type) || !hasTurned || !isWorthIt || isTold) return []
     const isGood = status === 'True'
     return [
       {

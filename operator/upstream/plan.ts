@@ -95,6 +95,7 @@ const spare = 1024
 
 const accepted = yes('Accepted', 'the spec is valid')
 const anonymous = yes('Anonymous', 'pulls are anonymous')
+const notAsked = unknown('NotTried', 'nothing is asked of it while a reference cannot be used')
 const cacheOnly = unknown('CacheOnly', 'mode is CacheOnly: nothing is asked of it')
 
 function refuse(verdict: Verdict, route: UpstreamRoute | undefined): UpstreamPlan {
@@ -128,9 +129,9 @@ function unresolved(found: readonly Found[], route: UpstreamRoute, isAnonymous: 
     route,
     verdicts: {
       Accepted: accepted,
-      ResolvedRefs: no(reason, message),
+      ResolvedRefs: no(reason, `${message}; until that is mended only what is cached is served`),
       CredentialsValid: blamed === undefined ? untried : no(blamed.reason, blamed.message),
-      Reachable: route.mode === 'CacheOnly' ? cacheOnly : unknown('NotTried', message),
+      Reachable: route.mode === 'CacheOnly' ? cacheOnly : notAsked,
     },
     unusable: { reason, message },
   }

@@ -35,6 +35,12 @@ export function settleClaims<T extends Claim>(claims: readonly T[]): Conflict<T>
   })
 }
 
+/** How a path stands to another one that it overlaps with, for people. */
+export function tellOverlap(path: string, other: string, owner: string): string {
+  if (path === other) return `${path} is the path of ${owner}`
+  return `${path} lies ${path.startsWith(`${other}/`) ? 'below' : 'above'} ${other}, the path of ${owner}`
+}
+
 function isHeld<T, C extends { holder: T | undefined }>(claim: C): claim is C & { holder: NonNullable<T> } {
   return claim.holder !== undefined
 }

@@ -14,7 +14,8 @@ export interface Contender {
 }
 
 export type Contested =
-  | { readonly path: string; readonly holder: Contender }
+  /** `at` is the path of the holder. */
+  | { readonly path: string; readonly at: string; readonly holder: Contender }
   | { readonly host: string; readonly holder: Contender }
 
 /**
@@ -77,33 +78,39 @@ function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0
 }
 
+interface Taken {
+  readonly owner: Contender
+  readonly claim: Claim
+}
+
 /** Who has which paths and hosts; of one contender several claims may overlap. */
 function createGround() {
-  const at = new Map<string, Contender[]>()
-  const below = new Map<string, Contender[]>()
-  const hosts = new Map<string, Contender[]>()
-  const add = (map: Map<string, Contender[]>, key: string, owner: Contender) => {
-    const owners = map.get(key)
-    if (owners === undefined) map.set(key, [owner])
-    else if (!owners.includes(owner)) owners.push(owner)
+  const at = new Map<string, Taken[]>()
+  const below = new Map<string, Taken[]>()
+  const hosts = new Map<string, Taken[]>()
+  const add = (map: Map<string, Taken[]>, key: string, taken: Taken) => {
+    const known = map.get(key)
+    if (known === undefined) map.set(key, [taken])
+    else known.push(taken)
   }
-  const another = (owners: readonly Contender[] | undefined, self: Contender) =>
-    owners?.find(({ uid }) => uid !== self.uid)
+  const another = (known: readonly Taken[] | undefined, self: Contender) =>
+    known?.find(({ owner }) => owner.uid !== self.uid)
 
   return {
     take(owner: Contender, claim: Claim): void {
-      add(at, claim.path, owner)
-      for (const path of ancestorsOf(claim.path)) add(below, path, owner)
-      for (const host of claim.hosts) add(hosts, host, owner)
+      add(at, claim.path, { owner, claim })
+      for (const path of ancestorsOf(claim.path)) add(below, path, { owner, claim })
+      for (const host of claim.hosts) add(hosts, host, { owner, claim })
     },
-    taken(self: Contender, claim: Claim): Contested[] {
-      const holders = [claim.path, ...ancestorsOf(claim.path)].map((path) => another(at.get(path), self))
-      const holder = holders.find((each) => each !== undefined) ?? another(below.get(claim.path), self)
-      const ofHosts = claim.hosts.flatMap((host) => {
-        const found = another(hosts.get(host), self)
-        return found === undefined ? [] : [{ host, holder: found }]
+    taken(self: Contender, { path, hosts: wanted }: Claim): Contested[] {
+      const above = [path, ...ancestorsOf(path)].map((each) => another(at.get(each), self))
+      const found = above.find((each) => each !== undefined) ?? another(below.get(path), self)
+      const ofHosts = wanted.flatMap((host) => {
+        const taken = another(hosts.get(host), self)
+        return taken === undefined ? [] : [{ host, holder: taken.owner }]
       })
-      return holder === undefined ? ofHosts : [{ path: claim.path, holder }, ...ofHosts]
+      if (found === undefined) return ofHosts
+      return [{ path, at: found.claim.path, holder: found.owner }, ...ofHosts]
     },
   }
 }

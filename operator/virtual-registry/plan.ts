@@ -4,7 +4,7 @@ import type { VirtualRegistry, VirtualRegistryStatus } from '../api/virtual-regi
 import type { Seen } from '../observed.ts'
 import type { Verdict } from '../runtime/conditions.ts'
 import { type CommonStatus, commonStatusOf, no, notAccepted, yes } from '../status.ts'
-import type { Claim } from './claims.ts'
+import { type Claim, tellOverlap } from './claims.ts'
 import { compileRegistry } from './compile.ts'
 import { type Contender, type Contested, contest, mustLetGo } from './contest.ts'
 import { type Grants, mayHaveHost, mayHavePath } from './grants.ts'
@@ -148,13 +148,17 @@ function permissionProblem({ namespace, path, hosts }: RegistryRoute, grants: Gr
 /** Whoever may see one namespace learns nothing of another. */
 function conflict(contested: Contested, namespace: string): Refusal {
   const { holder } = contested
-  const owner =
-    holder.namespace === namespace
-      ? `VirtualRegistry ${holder.name}`
-      : 'a VirtualRegistry of another namespace'
-  return 'host' in contested
-    ? { reason: 'HostConflict', message: `the host ${contested.host} is taken by ${owner}` }
-    : { reason: 'PathConflict', message: `the path ${contested.path} overlaps with the path of ${owner}` }
+  const isOwn = holder.namespace === namespace
+  const owner = isOwn ? `VirtualRegistry ${holder.name}` : 'a VirtualRegistry of another namespace'
+  if ('host' in contested) {
+    const message = `the host ${contested.host} is taken by ${owner}; leave it out here${isOwn ? ', or there' : ''}`
+    return { reason: 'HostConflict', message }
+  }
+  const { path, at } = contested
+  const message = isOwn
+    ? `the path ${tellOverlap(path, at, owner)}; write another, or change that one`
+    : `the path ${path} overlaps with the path of ${owner}; write another`
+  return { reason: 'PathConflict', message }
 }
 
 /** What was accepted once is served on, unless what it stands on was taken back. */

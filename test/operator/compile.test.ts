@@ -64,7 +64,7 @@ it('keeps the place of an upstream that is not there', () => {
 })
 
 it.each([
-  ['hub', 'hub', 'PathConflict', 'hub is the path of default/first already'],
+  ['hub', 'hub', 'PathConflict', 'hub is the path of default/first'],
   ['hub', 'hub/x', 'PathConflict', 'hub/x lies below hub, the path of default/first'],
   ['hub/x', 'hub', 'PathConflict', 'hub lies above hub/x, the path of default/first'],
 ])('serves %s and not %s after it', (first, second, reason, message) => {

@@ -86,6 +86,18 @@ describe('events', () => {
       of('Reachable', 'True', 'Back'),
       ['Normal Back'],
     ],
+    [
+      'what Ready says of its credentials, once',
+      [],
+      [...of('Ready', 'False', 'RefNotFound'), ...of('CredentialsValid', 'False', 'RefNotFound')],
+      ['Warning RefNotFound'],
+    ],
+    [
+      'credentials that are refused, beside a Ready that is well',
+      [],
+      [...of('Ready', 'True', 'Ready'), ...of('CredentialsValid', 'False', 'Unauthorized')],
+      ['Normal Ready', 'Warning Unauthorized'],
+    ],
     ['an Accepted, which Ready speaks of', of('Accepted', 'True'), of('Accepted', 'False'), []],
   ])('tell of %s', (_title, previous, next, wanted) => {
     expect(happeningsOf(previous, next).map(({ type, reason }) => `${type} ${reason}`)).toEqual(wanted)

@@ -136,6 +136,7 @@ describe('the plan of an Upstream', () => {
       expect(said).toMatchObject({ ...wanted, Accepted: 'True/Accepted', Programmed: 'True/Programmed' })
       expect(said.Ready).toBe(said.ResolvedRefs)
       expect(said.Reachable).toBe('Unknown/NotTried')
+      expect(status.conditions[0]!.message).toMatch(/; until that is mended only what is cached is served$/)
       expect(route).toMatchObject({
         id: served.id,
         origin: served.origin,

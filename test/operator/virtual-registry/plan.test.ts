@@ -112,10 +112,17 @@ describe('the plan of a VirtualRegistry', () => {
     },
   )
 
-  it.each(['default/all', 'default/all/below', 'default'])('keeps the path %s with the older', (path) => {
+  it.each([
+    ['default/all', 'the path default/all is the path of VirtualRegistry first'],
+    [
+      'default/all/below',
+      'the path default/all lies above default/all/below, the path of VirtualRegistry first',
+    ],
+    ['default', 'the path default/all lies below default, the path of VirtualRegistry first'],
+  ])('keeps the path %s with the older', (path, wanted) => {
     const { said, message, route } = plan({}, { contenders: [older('first', path)] })
     expect(said.Accepted).toBe('False/PathConflict')
-    expect(message).toBe('the path default/all overlaps with the path of VirtualRegistry first')
+    expect(message).toBe(`${wanted}; write another, or change that one`)
     expect(route).toBeUndefined()
   })
 
@@ -123,7 +130,7 @@ describe('the plan of a VirtualRegistry', () => {
     const holder = older('secret-name', 'shared/images', { namespace: 'other' })
     const { message } = plan({ path: 'shared/images' }, { contenders: [holder] })
     expect(message).toBe(
-      'the path shared/images overlaps with the path of a VirtualRegistry of another namespace',
+      'the path shared/images overlaps with the path of a VirtualRegistry of another namespace; write another',
     )
   })
 
@@ -134,7 +141,7 @@ describe('the plan of a VirtualRegistry', () => {
     const { said, message } = plan({ hosts: ['one.example.com'] }, { contenders: [holder] })
     expect([said.Accepted, message]).toEqual([
       'False/HostConflict',
-      'the host one.example.com is taken by VirtualRegistry first',
+      'the host one.example.com is taken by VirtualRegistry first; leave it out here, or there',
     ])
   })
 
@@ -155,6 +162,18 @@ describe('the plan of a VirtualRegistry', () => {
     expect(message).toMatch(/; what was accepted before is served on$/)
     expect(status.imagePrefixes).toEqual(['registry.example.com:8443/default/all'])
     expect(plan(spec, more).route).toBeUndefined()
+  })
+
+  it('gives up what was accepted before where others, who change places with it, could not move', () => {
+    const path = 'default/other'
+    const other = older('other', 'default/all', { held: { path, hosts: [] } })
+    const { route, said, status } = plan({ path }, { previous: served, contenders: [other] })
+    expect([route, said.Accepted, status.url]).toEqual([undefined, 'False/PathConflict', undefined])
+    const stays = older('other', path, { held: { path, hosts: [] } })
+    expect(plan({ path }, { previous: served, contenders: [stays] }).route).toEqual(served)
+    expect(
+      plan({ path }, { previous: served, contenders: [{ ...other, held: undefined }] }).said.Accepted,
+    ).toBe('True/Accepted')
   })
 
   it('does not serve on what was taken back', () => {
