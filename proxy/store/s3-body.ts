@@ -12,6 +12,8 @@ export interface ObjectBody {
 /** What all waiting for a body of no length may come to; a second more for each of these bytes. */
 const leastTotalMs = 30_000
 const leastBytesPerSecond = 256 * 1024
+/** A body nobody begins to read. */
+const unreadMs = 10_000
 
 /**
  * The SDK bounds no body. Only the time that is spent waiting for S3 counts, however slowly the reader reads; one that never
@@ -25,7 +27,7 @@ export function withDeadlines(
   const chunks = stream[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>
   let waitedMs = 0
   let received = 0
-  const unread = setTimeout(() => stream.destroy(), idleMs)
+  const unread = setTimeout(() => stream.destroy(), unreadMs)
   unread.unref()
   stream.on('error', () => {}) // told by `next`; a stream nobody reads must not end the process
 
@@ -34,7 +36,12 @@ export function withDeadlines(
       clearTimeout(unread)
       const startedAt = performance.now()
       const left = Math.min(idleMs, totalMs - waitedMs)
-      const timer = setTimeout(() => stream.destroy(new StoreTimeoutError('S3 sends no more')), left)
+      let waiting = true
+      const giveUp = () => {
+        if (waiting) stream.destroy(new StoreTimeoutError('S3 sends no more'))
+      }
+      // not for what had come by then and we were too busy to read
+      const timer = setTimeout(() => setImmediate(() => setImmediate(giveUp)), left)
       try {
         const { value, done } = await chunks.next()
         if (!done) {
@@ -44,6 +51,7 @@ export function withDeadlines(
         if (received !== length) throw new Error(`S3 sent ${received} bytes of ${length}`)
         return undefined
       } finally {
+        waiting = false
         clearTimeout(timer)
         waitedMs += performance.now() - startedAt
       }

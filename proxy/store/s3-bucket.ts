@@ -92,15 +92,17 @@ export interface BucketLimits {
   readonly idleMs: number
 }
 
-const defaultLimits: BucketLimits = { answerMs: 2_000, writeMs: 10_000, uploadMs: 60_000, idleMs: 10_000 }
+const defaultLimits: BucketLimits = { answerMs: 2_000, writeMs: 10_000, uploadMs: 60_000, idleMs: 1_500 }
 
 const connectMs = 1_000
+/** In which nothing moves on a connection. */
+const socketMs = 10_000
 const maxSockets = 128
 
 export function createBucket(options: BucketOptions): Bucket {
   const { bucket, endpoint, redirectEndpoint, region, onChange } = options
   const limits = { ...defaultLimits, ...options.limits }
-  const s3 = createClient(endpoint, region, limits)
+  const s3 = createClient(endpoint, region)
   const presigner = createPresigner({ s3, bucket, endpoint: redirectEndpoint })
   const breaker = createBreaker({
     name: 'S3',
@@ -257,11 +259,7 @@ export function createBucket(options: BucketOptions): Bucket {
 }
 
 /** Checksums only where the operation demands them: servers that are not AWS may not know AWS's newer ones. */
-function createClient(
-  endpoint: string | undefined,
-  region: string | undefined,
-  { idleMs }: BucketLimits,
-): S3Client {
+function createClient(endpoint: string | undefined, region: string | undefined): S3Client {
   const agent = { keepAlive: true, maxSockets }
   return new S3Client({
     ...(endpoint === undefined ? {} : { endpoint, forcePathStyle: true }),
@@ -273,7 +271,7 @@ function createClient(
     maxAttempts: 3,
     requestHandler: {
       connectionTimeout: connectMs,
-      socketTimeout: idleMs,
+      socketTimeout: socketMs,
       httpAgent: agent,
       httpsAgent: agent,
     },

@@ -1,6 +1,6 @@
 import { type Digest, hasherFor, hexOf } from '../oci/digest.ts'
 import { type RestOfBlob, SpoiledBlobError } from './blob-store.ts'
-import { StoreUnavailableError } from './breaker.ts'
+import { StoreTimeoutError, StoreUnavailableError } from './breaker.ts'
 import { type ObjectBody, withDeadlines } from './s3-body.ts'
 
 /** An object that is read where it is, in order as far as may be; every other way costs a request. */
@@ -22,7 +22,10 @@ export interface RemoteObject {
   readonly discard: () => Promise<void>
 }
 
+/** Of which falling silent counts as two: somebody waits for it. */
 const maxResumes = 3
+/** So much of one body makes up for the resumes before it. */
+const goodBytes = 16 * 1024 * 1024
 /** Of what is not S3's. */
 const restIdleMs = 20_000
 
@@ -86,11 +89,13 @@ export function createCheckedStream(
   let body = first
   let received = start
   let resumes = 0
+  let openedAt = start
   let isElsewhere = false
 
   async function openBody(): Promise<ObjectBody> {
     const opened = isElsewhere ? await openRest() : await reopen(received)
     if (!opened) throw new SpoiledBlobError('the object is gone, or another one')
+    openedAt = received
     if (!stopping.signal.aborted) return opened
     opened.destroy()
     throw stopping.signal.reason
@@ -124,7 +129,9 @@ export function createCheckedStream(
   /** Throws where nobody goes on. */
   function resumeAfter(error: unknown): void {
     const isGone = error instanceof SpoiledBlobError
-    resumes += 1
+    if (received - openedAt >= goodBytes) resumes = 0
+    openedAt = received
+    resumes += error instanceof StoreTimeoutError ? 2 : 1
     if (!isGone && resumes <= maxResumes) return
     if (!isElsewhere) onWithheld()
     if (!rest || isElsewhere)

@@ -32,7 +32,7 @@ export type S3Fault =
   | { readonly kind: 'reset'; readonly when: 'before' | 'after' }
   | { readonly kind: 'hang' }
   | { readonly kind: 'slow'; readonly ms: number }
-  /** A body that ends in RST, or in silence, after so many bytes. */
+  /** A body that ends in RST, or in silence, after so many bytes, where it has more. */
   | { readonly kind: 'cut' | 'stall'; readonly bytes: number }
 
 /** One bucket in memory that fails as the test wants. It takes every signature, as long as there is one. */
@@ -121,10 +121,7 @@ export async function createFakeS3(): Promise<FakeS3> {
         'content-length': object.length - start,
         ...(start > 0 ? range : {}),
       })
-      const bytes = object.subarray(start)
-      if (fault?.kind !== 'cut' && fault?.kind !== 'stall') return void response.end(bytes)
-      response.write(bytes.subarray(0, fault.bytes))
-      if (fault.kind === 'cut') setTimeout(() => request.socket.resetAndDestroy(), 30)
+      sendBody(response, object.subarray(start), fault)
     },
     PutObject: ({ key, body, request, response }) => {
       if (!holds(request, objects.get(key))) return fail(response, 412, 'PreconditionFailed')
@@ -267,6 +264,13 @@ interface Call {
   readonly url: URL
   readonly response: ServerResponse
   readonly fault?: S3Fault | undefined
+}
+
+function sendBody(response: ServerResponse, bytes: Buffer, fault: S3Fault | undefined): void {
+  if (fault?.kind !== 'cut' && fault?.kind !== 'stall') return void response.end(bytes)
+  if (fault.bytes >= bytes.length) return void response.end(bytes)
+  response.write(bytes.subarray(0, fault.bytes))
+  if (fault.kind === 'cut') setTimeout(() => response.socket?.resetAndDestroy(), 30)
 }
 
 function operationOf(method: string, key: string, query: URLSearchParams): S3Operation {

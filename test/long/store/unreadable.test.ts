@@ -17,6 +17,8 @@ interface Row {
 const small = 60_000
 const large = 3_000_000
 const cutAfter = 500_000
+/** What a client waits for a silent S3, and a busy machine. */
+const longestStallMs = 7_000
 /** From where S3 was asked four times, each time for what was missing; a reset may take some bytes with it. */
 const afterFourBodies = expect.stringMatching(/^bytes=1\d{6}-$|^bytes=2000000-$/)
 
@@ -36,6 +38,14 @@ const whole = { status: 200, cut: false, code: undefined }
 const refused = { status: 503, cut: false, code: 'UNAVAILABLE' }
 
 const unread: readonly Row[] = [
+  {
+    title: 'bucket S3: falls silent within every body: what came goes on from the upstream, in time',
+    async run(scene, stored) {
+      scene.s3.always(['GetObject'], { kind: 'stall', bytes: 20_000 })
+      const ms = await pullImage((path) => scene.get(stored, path), stored)
+      expect(ms).toBeLessThan(longestStallMs)
+    },
+  },
   {
     title: 'bucket S4: cuts every body: what came goes on from the upstream at that very byte',
     async run(scene, stored) {
