@@ -1,0 +1,97 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import { type Digest, digestOf } from '../../../proxy/oci/digest.ts'
+import { blobKey } from '../../../proxy/store/blob-store.ts'
+import { ask } from '../../rig/asking.ts'
+import { createFakeUpstream, type FakeUpstream } from '../../rig/fake-upstream.ts'
+import { type Headwater, startHeadwater } from '../../rig/headwater.ts'
+import { contentStore } from '../../rig/image-store.ts'
+import { pushImage } from '../../rig/images.ts'
+import { expectScrubbed } from '../../rig/invariants.ts'
+import { registryResource, upstreamResources } from '../../rig/resources.ts'
+import { describeWithProgram } from './programs.ts'
+
+describeWithProgram('strace', 'a large blob that the disk does not give (EIO)', () => {
+  let upstream: FakeUpstream
+  let headwater: Headwater
+  let digest: Digest
+  let path: string
+  let file: string
+
+  beforeEach(async () => {
+    upstream = await createFakeUpstream()
+    const { layers } = await pushImage(contentStore(upstream.content), 'app', {
+      layers: [20_000_000],
+      inMemory: true,
+    })
+    digest = layers[0]!.digest
+    path = `/v2/default/hub/app/blobs/${digest}`
+    headwater = await startHeadwater({
+      resources: [...upstreamResources('up', { url: upstream.url }), registryResource('hub', ['up'])],
+    })
+    file = join(headwater.data, 'blobs', blobKey(digest))
+    await get()
+    const isStored = () =>
+      stat(file).then(
+        ({ size }) => size === layers[0]!.size,
+        () => false,
+      )
+    await expect.poll(isStored).toBe(true)
+    await expect.poll(() => headwater.metric('headwater_fills_in_progress')).toBe(0)
+  })
+  afterEach(async () => {
+    await headwater.stop()
+    await expectScrubbed(headwater.data)
+    await headwater.close()
+    await upstream.close()
+  })
+
+  async function get(): Promise<string> {
+    const { status, cut, body } = await ask(headwater, path)
+    return `${status} ${cut ? 'cut' : digestOf(body) === digest ? 'whole' : 'wrong'}`
+  }
+
+  const fills = () => upstream.requests({ method: 'GET', path: `/v2/app/blobs/${digest}` }).length
+
+  /** So many reads of the file by each thread go well, and the next does not. */
+  async function failReads(after: number): Promise<ChildProcess> {
+    const fault = `inject=pread64:error=EIO:when=${after + 1}`
+    const args = ['-f', '-p', String(headwater.pid), '-e', 'trace=pread64', '-e', fault, '-P', file]
+    const strace = spawn('strace', args, { stdio: ['ignore', 'ignore', 'pipe'] })
+    await once(strace.stderr, 'data') // it says that it has attached
+    return strace
+  }
+
+  async function end(strace: ChildProcess): Promise<void> {
+    strace.kill('SIGINT')
+    await once(strace, 'exit')
+  }
+
+  it('from its first byte on comes from the upstream in the same answer, and is stored anew', async () => {
+    const strace = await failReads(0)
+    try {
+      expect(await get()).toBe('200 whole')
+    } finally {
+      await end(strace)
+    }
+    expect(fills()).toBe(2)
+    await expect.poll(() => headwater.metric('headwater_fills_in_progress')).toBe(0)
+    expect(await get()).toBe('200 whole')
+    expect(fills()).toBe(2)
+  })
+
+  it('from its middle on is cut, and comes from the upstream the next time', async () => {
+    const strace = await failReads(2)
+    try {
+      expect(await get()).toMatch(/cut$/) // the reset may take the head with it
+    } finally {
+      await end(strace)
+    }
+    expect(await get()).toBe('200 whole')
+    expect(fills()).toBe(2)
+    expect(await get()).toBe('200 whole')
+  })
+})
