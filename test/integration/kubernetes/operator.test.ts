@@ -84,10 +84,10 @@ describeWithParts([...apiServerParts, 'registry', 'crane', 'htpasswd'], 'the ope
     await headwater.apply(parseAllDocuments(example).map((each) => each.toJS()))
     const hub = await headwater.condition('virtualregistries', 'hub', { type: 'Ready', status: 'True' })
     expect(hub.status.url).toBe('https://registry.example.com/hub')
-    expect(await headwater.documents()).toHaveLength(6)
     for (const name of ['docker-hub', 'dhi', 'quay', 'mcr', 'ghcr']) {
       await headwater.condition('upstreams', name, { type: 'Ready', status: 'True' })
     }
+    expect(await headwater.documents()).toHaveLength(6)
     await server.mustKubectl(['delete', '-f', 'examples/standalone.yaml', '--wait=false'])
     await until(async () => (await headwater.documents()).length === 0)
   })
