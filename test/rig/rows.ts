@@ -77,6 +77,7 @@ export const rows: Readonly<Record<string, readonly Row[]>> = {
     { id: 'P6', what: 'disk full' },
     { id: 'P7', what: 'no more file descriptors' },
     { id: 'P8', what: 'little memory, a hundred large pulls, half of them slow' },
+    { id: 'P9', what: 'a tenth of a core: probes answered in time, pulls slow, nothing shed' },
     { id: 'P10', what: 'stopped for 30 s and continued' },
     { id: 'P11', what: 'clock jumps an hour forth or back' },
     { id: 'P12', what: 'exception within one request' },
