@@ -15,5 +15,5 @@ export const internalListenFlag: Flag = {
 export const internalUrlFlag: Flag = {
   name: 'internal-url',
   value: 'URL',
-  help: 'where other replicas reach --internal-listen; without it at the address it names',
+  help: 'where other replicas reach --internal-listen, such as http://10.0.0.7:5053; without it at the address that names',
 }

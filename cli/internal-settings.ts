@@ -23,11 +23,37 @@ export function readInternalSettings(values: FlagValues, problems: string[]): In
   if (values.get('cluster-key-file') === undefined) {
     problems.push('--cluster-key-file: is needed with --internal-listen')
   }
-  const url = values.get('internal-url')?.at(-1)
-  if (url !== undefined && parseBaseUrl(url) === undefined) {
-    problems.push('--internal-url: is not an http or https URL without a path')
+  const url = readInternalUrl(values, listen, problems)
+  return listen && keys && { listen, keys, url }
+}
+
+/** Replicas know each other by where they are reached, and none is reached at an address that stands for all. */
+function readInternalUrl(
+  values: FlagValues,
+  listen: Address | undefined,
+  problems: string[],
+): string | undefined {
+  const text = values.get('internal-url')?.at(-1)
+  if (text === undefined) {
+    if (values.has('redis-url') && listen !== undefined && isUnspecified(listen.host)) {
+      problems.push(
+        `--internal-url: is needed with --redis-url where --internal-listen is ${listen.host}, which is no address of this replica alone: say where the others reach it, such as http://10.0.0.7:${listen.port}`,
+      )
+    }
+    return undefined
   }
-  return listen && keys && { listen, keys, url: url === undefined ? undefined : parseBaseUrl(url) }
+  const url = parseBaseUrl(text)
+  if (url === undefined) problems.push('--internal-url: is not an http or https URL without a path')
+  else if (isUnspecified(new URL(url).hostname)) {
+    problems.push('--internal-url: must be an address at which others reach this replica, and no other one')
+  }
+  return url
+}
+
+/** However it is written: URLs have one form for each address. */
+function isUnspecified(host: string): boolean {
+  const url = `http://${host.includes(':') && !host.startsWith('[') ? `[${host}]` : host}/`
+  return URL.canParse(url) && ['0.0.0.0', '[::]', '[::ffff:0:0]'].includes(new URL(url).hostname)
 }
 
 /** Undefined where there is no such flag, and where `problems` says what is wrong. What is in the file is never said. */
