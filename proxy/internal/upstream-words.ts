@@ -51,6 +51,24 @@ export function createUpstreamWords({
   let served: ReadonlyMap<string, Used> = new Map()
   /** Also of those that are gone, for what is still asked with them. */
   const revisions = new WeakMap<UpstreamRoute, string>()
+  let isTimed = false
+
+  /** At the earliest when one of the bad words may run out: no other may do so before. */
+  function expireIn(ms: number): void {
+    if (isTimed) return
+    isTimed = true
+    setTimeout(expire, Math.max(1, ms)).unref()
+  }
+
+  function expire(): void {
+    isTimed = false
+    const bad = [...words].filter(([, { word }]) => !isGood(word))
+    const left = bad.map(([key, { askedAt }]) => ({ key, ms: askedAt + badForMs - now() }))
+    const over = left.filter(({ ms }) => ms <= 0)
+    for (const { key } of over) words.delete(key)
+    if (over.length < left.length) expireIn(Math.min(...left.flatMap(({ ms }) => (ms > 0 ? ms : []))))
+    if (over.length > 0) onChange()
+  }
 
   return {
     tell(upstream, trouble) {
@@ -60,6 +78,7 @@ export function createUpstreamWords({
       const known = words.get(key)
       const next = hear(known, wordOf(used, trouble, known?.word), now())
       words.set(key, next)
+      if (!isGood(next.word)) expireIn(badForMs)
       if (next.word !== known?.word) onChange()
     },
     retain(upstreams) {
@@ -69,13 +88,7 @@ export function createUpstreamWords({
         if (served.get(key)?.route.id !== word.id) words.delete(key)
       }
     },
-    read() {
-      const oldest = now() - badForMs
-      const isKept = ({ word, askedAt }: Known) => isGood(word) || askedAt > oldest
-      return Object.fromEntries(
-        [...words].filter(([, known]) => isKept(known)).map(([key, { word }]) => [key, word]),
-      )
-    },
+    read: () => Object.fromEntries([...words].map(([key, { word }]) => [key, word])),
     askedAt(key) {
       const known = words.get(key)
       return known?.word.revision === served.get(key)?.revision ? known?.askedAt : undefined

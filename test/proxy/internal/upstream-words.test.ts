@@ -1,4 +1,5 @@
-import { expect, it } from 'vitest'
+import { afterEach, expect, it, vi } from 'vitest'
+import { createStateBoard } from '../../../proxy/internal/state-board.ts'
 import { createUpstreamWords } from '../../../proxy/internal/upstream-words.ts'
 import type { UpstreamRoute } from '../../../proxy/routes.ts'
 
@@ -15,6 +16,8 @@ const route = (more: Partial<UpstreamRoute> = {}): UpstreamRoute => ({
   mode: 'Active',
   ...more,
 })
+afterEach(() => void vi.useRealTimers())
+
 const away = { kind: 'unavailable', message: 'refused' }
 const refusal = { kind: 'credentials-refused', message: 'no' }
 
@@ -108,14 +111,44 @@ it('takes it from a question that was put before an equal document was read agai
   expect(word()?.revision).toBe('1')
 })
 
-it('forgets an upstream that is gone or another, and a bad word that nobody repeats', () => {
-  const { words, hub, word, pass } = scene()
+it('forgets an upstream that is gone or another', () => {
+  const { words, hub, word } = scene()
   words.tell(hub, undefined)
   words.retain([{ route: route({ id: 'b'.repeat(64) }), revision: '2' }])
   expect(word()).toBeUndefined()
-  const again = scene()
-  again.words.tell(again.hub, away)
-  again.pass(16 * 60_000)
-  expect(again.word()).toBeUndefined()
-  pass(0)
+})
+
+it('tells that a bad word has run out that nobody repeated for a quarter of an hour, though nothing else happens', async () => {
+  vi.useFakeTimers()
+  const [hub, quay] = [route(), route({ name: 'quay' })]
+  const words = createUpstreamWords({ now: () => performance.now(), onChange: () => board.changed() })
+  const empty = { registries: {}, upstreams: {}, problems: {}, isReady: true, isDraining: false }
+  const proxy = { id: 'p', version: '1' }
+  const board = createStateBoard(() => ({ ...empty, proxy, health: words.read() }))
+  const told = async () => Object.keys((await board.read(undefined, 0))!.health)
+  words.retain([hub, quay].map((each) => ({ route: each, revision: '1' })))
+  words.tell(hub, away)
+  await vi.advanceTimersByTimeAsync(5 * 60_000)
+  words.tell(quay, away)
+  await vi.advanceTimersByTimeAsync(9 * 60_000)
+  expect(await told()).toEqual(['default/hub', 'default/quay'])
+  await vi.advanceTimersByTimeAsync(61_000)
+  expect(await told()).toEqual(['default/quay'])
+  await vi.advanceTimersByTimeAsync(5 * 60_000)
+  expect(await told()).toEqual([])
+  words.tell(hub, away)
+  expect(await told()).toEqual(['default/hub'])
+})
+
+it('keeps a bad word for as long as it is repeated, and a good one', async () => {
+  vi.useFakeTimers()
+  const [hub, quay] = [route(), route({ name: 'quay' })]
+  const words = createUpstreamWords({ now: () => performance.now(), onChange: () => {} })
+  words.retain([hub, quay].map((each) => ({ route: each, revision: '1' })))
+  words.tell(quay, undefined)
+  for (let i = 0; i < 5; i++) {
+    words.tell(hub, away)
+    await vi.advanceTimersByTimeAsync(10 * 60_000)
+  }
+  expect(Object.keys(words.read()).toSorted()).toEqual(['default/hub', 'default/quay'])
 })
