@@ -136,10 +136,14 @@ describeWithParts(apiServerParts, 'an operator that is interrupted', () => {
     for (const [index, step] of scenario.steps.entries()) {
       await step.write()
       await untilItIs(scenario, wanted[index]!)
+      await untilQuiet(leader)
+      const before = leader.relay.writes.length
       leader.relay.cutWatches()
       await sleep(2000) // until it watches again, and was told
       await untilQuiet(leader)
       expect(await scenario.picture()).toEqual(wanted[index])
+      // of what was deleted it cannot know at once that it was
+      if (index < 2) expect(leader.relay.writes).toHaveLength(before)
     }
   })
 
