@@ -72,7 +72,7 @@ export function createKindCache<T extends Stored>({
       const { namespace } = object.metadata
       const known = parts.find(({ reflector }) => reflector.store.get(key) !== undefined)
       const part = known ?? parts.find((one) => one.namespace === undefined || one.namespace === namespace)
-      part?.reflector.store.put(object)
+      part?.reflector.put(object)
     },
     onChange(listener) {
       for (const store of stores) store.onChange(listener)

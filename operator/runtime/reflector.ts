@@ -6,6 +6,7 @@ import {
   compareVersions,
   createObjectStore,
   type Indexers,
+  keyOf,
   type ObjectStore,
   type Stored,
 } from './object-store.ts'
@@ -47,7 +48,9 @@ export interface ReflectorOptions<T extends Stored> {
 
 /** Keeps a store equal to what the API server has, for as long as it runs and however often they lose each other. */
 export interface Reflector<T extends Stored> {
-  readonly store: ObjectStore<T>
+  readonly store: Omit<ObjectStore<T>, 'put' | 'remove' | 'replace'>
+  /** Takes an object as the answer to a write said it is, ahead of the watch. What that has told the end of is over. */
+  put(object: T): void
   /** Resolves after the first whole list. Never rejects: a list that fails is tried again. */
   readonly synced: Promise<void>
   readonly isSynced: boolean
@@ -55,7 +58,7 @@ export interface Reflector<T extends Stored> {
   run(signal: AbortSignal): Promise<void>
 }
 
-/** A watch shorter than this that brought nothing counts as a failure: nobody may be asked in a circle. */
+/** A watch shorter than this that brought nothing counts as a failure, also after a list: nobody may be asked in a circle. */
 const shortestWatchMs = 1000
 /** After so many watches that failed without an event the list is read anew, whatever they failed with. */
 const maxBlindWatches = 3
@@ -95,21 +98,25 @@ export function createReflector<T extends Stored>({
 
   async function watch(signal: AbortSignal): Promise<void> {
     const begun = now()
+    const isShort = () => now() - begun < shortestWatchMs
     let events = 0
     const take = (event: WatchEvent) => {
+      apply(event) // throws what is an error and no event
       events += 1
       blindWatches = 0
-      apply(event)
+      backoff.reset()
       recover()
     }
     const timeoutSeconds = Math.round(300 + random() * 300)
     try {
       await source.watch({ resourceVersion: version!, timeoutSeconds }, take, signal)
     } catch (error) {
+      if (!isShort()) backoff.reset()
       endWatch(error, events)
       return
     }
-    if (events === 0 && now() - begun < shortestWatchMs) throw new ApiError(undefined, 'ENDED')
+    if (events === 0 && isShort()) throw new ApiError(undefined, 'ENDED')
+    backoff.reset()
     recover()
   }
 
@@ -141,7 +148,6 @@ export function createReflector<T extends Stored>({
   }
 
   function recover(): void {
-    backoff.reset()
     if (failing === undefined) return
     failing = undefined
     onRecovery()
@@ -167,6 +173,12 @@ export function createReflector<T extends Stored>({
 
   return {
     store,
+    put(object) {
+      const isOver =
+        store.get(keyOf(object)) === undefined &&
+        compareVersions(object.metadata.resourceVersion, newest) <= 0
+      if (!isOver) store.put(object)
+    },
     synced,
     get isSynced() {
       return isSynced

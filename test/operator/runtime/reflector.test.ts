@@ -244,6 +244,37 @@ describe('a reflector', () => {
     expect(reflector.store.get('default/a')?.colour).toBe('new')
   })
 
+  it('takes the answer to a write ahead of the watch, but not of what the watch has told the end of', async () => {
+    const reflector = start()
+    await expect.poll(() => server.watches()).toBe(1)
+    const object = (name: string, resourceVersion: string) => ({
+      metadata: { namespace: 'default', name, uid: 'u', resourceVersion },
+    })
+    reflector.put(object('ahead', '100'))
+    server.send({ type: 'ADDED', object: object('deleted', '101') })
+    server.send({ type: 'DELETED', object: object('deleted', '103') })
+    server.send({ type: 'ADDED', object: object('last', '104') })
+    await expect.poll(() => names(reflector)).toEqual(['ahead', 'last'])
+    reflector.put(object('deleted', '102'))
+    expect(names(reflector)).toEqual(['ahead', 'last'])
+    reflector.put(object('deleted', '105')) // made anew
+    expect(names(reflector)).toEqual(['ahead', 'deleted', 'last'])
+  })
+
+  it.each([410, 500, 504])(
+    'waits longer each time for watches that begin with the error %i, and reads the list of them',
+    async (code) => {
+      start({ now: () => 0 })
+      for (let round = 1; round <= 6; round++) {
+        await expect.poll(() => server.watches()).toBe(1)
+        server.send({ type: 'ERROR', object: { kind: 'Status', code, reason: 'Expired' } })
+        await expect.poll(() => count('watch')).toBe(round + 1)
+      }
+      expect(waits).toEqual([125, 250, 500, 1000, 2000, 4000])
+      expect(count('list')).toBe(code === 410 ? 7 : 3)
+    },
+  )
+
   it('takes a list for right when the server went back in time', async () => {
     server.version = 5000
     server.put('a', { colour: 'lost' })
