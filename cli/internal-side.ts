@@ -71,7 +71,7 @@ export function createInternalSide(options: InternalSideOptions) {
       void counts.run(signal)
       const askedAt = ({ namespace, name }: { namespace: string; name: string }) =>
         words.askedAt(`${namespace}/${name}`)
-      const prober = { upstreams, askedAt, mayProbe: isChosen, now: monotonicNow }
+      const prober = { upstreams: () => served.used, askedAt, mayProbe: isChosen, now: monotonicNow }
       void runProber({ ...prober, probe: (upstream) => probe(client, upstream, signal) }, signal)
     },
   }
