@@ -176,9 +176,14 @@ function keepOutput(text: string): void {
 }
 
 /** Highest resident memory of a process so far, in bytes. */
-export async function peakMemory(pid: number): Promise<number> {
+export const peakMemory = (pid: number): Promise<number> => memoryOf(pid, 'VmHWM')
+
+/** In bytes. */
+export const residentMemory = (pid: number): Promise<number> => memoryOf(pid, 'VmRSS')
+
+async function memoryOf(pid: number, name: string): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8')
-  return Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1] ?? 0) * 1024
+  return Number(new RegExp(`${name}:\\s+(\\d+) kB`).exec(status)?.[1] ?? 0) * 1024
 }
 
 /** Files of unfinished writes anywhere in a data folder. */

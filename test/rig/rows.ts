@@ -84,6 +84,7 @@ export const rows: Readonly<Record<string, readonly Row[]>> = {
     { id: 'P13', what: 'another configuration that is wrong' },
     { id: 'P14', what: 'all replicas restart at once' },
     { id: 'P15', what: 'replicas that miss the same blob at once' },
+    { id: 'P16', what: 'hours of everything at once' },
   ],
   redis: [
     { id: 'R1', what: 'down at the start' },

@@ -147,42 +147,23 @@ describeWithParts(['redis-server', 'versitygw'], 'three replicas', () => {
     },
   )
 
-  it('P14: all restart at once: what is cached comes from the bucket, and nothing from upstream', async () => {
-    const paths = ['manifests/v1', `blobs/${image.config.digest}`, `blobs/${image.layers[1]!.digest}`]
-    const pullAll = async () => {
-      for (const { headwater } of fleet.replicas) {
-        for (const path of paths) {
-          const { status, cut } = await ask(headwater, `/v2/default/hub/app/${path}`)
-          expect([status, cut]).toEqual([200, false])
-        }
-        const { status } = await ask(headwater, '/v2/default/bystander/calm/manifests/v1')
-        expect(status).toBe(200)
-      }
-    }
-    await pullAll()
-    await expect.poll(() => fleet.blobObjects(image.layers[1]!.digest), { timeout: 10_000 }).toHaveLength(1)
-    await sleep(500)
-    await Promise.all(fleet.replicas.map((one) => fleet.replace(one)))
-    upstream.forgetRequests()
-    await pullAll()
-    expect(upstream.requests()).toEqual([])
+  it('P15: miss the same blob at once: one asks the upstream, all have the same bytes', async () => {
     const invariants = await watch()
-    await pullAll()
-    await pullFrom(fleet.hosts[0]!, blobPath())
+    const pulls = await Promise.all(
+      [...fleet.hosts, ...fleet.hosts, ...fleet.hosts].map((host) => pullFrom(host, blobPath())),
+    )
+    for (const pull of pulls) expectWhole(pull)
+    expect(gets(blobPath().replace('/default/hub', ''))).toBe(1 + (await wentAlone()))
     await expectWell(invariants)
   })
 
-  it.skipIf(isShort)(
-    'P15: miss the same blob at once: one asks the upstream, all have the same bytes',
-    async () => {
-      const invariants = await watch()
-      const pulls = await Promise.all(
-        [...fleet.hosts, ...fleet.hosts, ...fleet.hosts].map((host) => pullFrom(host, blobPath())),
-      )
-      for (const pull of pulls) expectWhole(pull)
-      // one, unless Redis was too slow for who asked it on a busy machine
-      expect(gets(blobPath().replace('/default/hub', ''))).toBeLessThanOrEqual(3)
-      await expectWell(invariants)
-    },
-  )
+  /** How often a replica asked the upstream by itself, since Redis was too slow for it on a busy machine. */
+  async function wentAlone(): Promise<number> {
+    const steps = fleet.replicas.flatMap(({ headwater }) =>
+      ['goes-alone', 'goes-apart'].map((step) =>
+        headwater.metric('headwater_shared_fill_steps_total', { step }),
+      ),
+    )
+    return (await Promise.all(steps)).reduce((sum, count) => sum + count, 0)
+  }
 })
