@@ -70,7 +70,9 @@ export function wordsAbout(views: readonly ProxyView[], key: string): UpstreamWo
 
 /** Undefined while one of them has not counted yet: a part of a sum is none. */
 export function countsOf(views: readonly ProxyView[], key: string): CacheCount[] | undefined {
-  const caches = views.map(({ state }) => state?.cache)
+  // a proxy that is asked at two addresses counts once
+  const byProxy = new Map(views.map(({ state }) => [state?.proxy.id, state?.cache]))
+  const caches = [...byProxy.values()]
   return caches.includes(undefined) ? undefined : caches.flatMap((cache) => cache?.[key] ?? [])
 }
 

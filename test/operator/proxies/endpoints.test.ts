@@ -7,7 +7,7 @@ const ports = [
   { name: 'internal', port: 5053 },
 ]
 const slice = (endpoints: unknown, more: object = {}) =>
-  observeSlice({ metadata, addressType: 'IPv4', ports, endpoints, ...more }).urls
+  urlsOf([observeSlice({ metadata, addressType: 'IPv4', ports, endpoints, ...more })])
 
 it.each<[string, unknown, object, string[]]>([
   [
@@ -42,4 +42,25 @@ it('takes an endpoint once that is in two slices', () => {
     endpoints: [{ addresses: ['10.0.0.2'] }, { addresses: ['10.0.0.1'] }],
   })
   expect(urlsOf([one, two])).toEqual(['http://10.0.0.1:5053', 'http://10.0.0.2:5053'])
+})
+
+it('takes a pod of a Service of both families once, by IPv4 where it has that', () => {
+  const of = (addressType: string, ...endpoints: [string, string | undefined][]) =>
+    observeSlice({
+      ...{ metadata, addressType, ports },
+      endpoints: endpoints.map(([address, uid]) => ({
+        addresses: [address],
+        ...(uid && { targetRef: { kind: 'Pod', uid } }),
+      })),
+    })
+  const six = of('IPv6', ['fd00::1', 'pod-1'], ['fd00::2', 'pod-2'], ['fd00::3', undefined])
+  const four = of('IPv4', ['10.0.0.1', 'pod-1'], ['10.0.0.4', 'pod-4'])
+  const urls = [
+    'http://10.0.0.1:5053',
+    'http://10.0.0.4:5053',
+    'http://[fd00::2]:5053',
+    'http://[fd00::3]:5053',
+  ]
+  expect(urlsOf([six, four])).toEqual(urls)
+  expect(urlsOf([four, six])).toEqual(urls)
 })

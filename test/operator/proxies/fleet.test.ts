@@ -113,13 +113,14 @@ it('adds up what is cached once every proxy has counted', () => {
   const count = (entries: number) => ({
     cache: { 'a/hub': { entries, bytes: 1, observedTime: '2026-01-01' } },
   })
+  const ofTwo = (more = {}) => stateOf({ proxy: { id: 'q', version: '1' }, ...more })
   fleet.setProxies([one, two])
   fleet.setState(one, stateOf(count(1)))
-  fleet.setState(two, stateOf())
+  fleet.setState(two, ofTwo())
   expect(fleet.cache('a/hub')).toBeUndefined()
-  fleet.setState(two, stateOf(count(2)))
+  fleet.setState(two, ofTwo(count(2)))
   expect(fleet.cache('a/hub')?.entries).toBe(3)
-  fleet.setState(two, stateOf(count(5)))
+  fleet.setState(two, ofTwo(count(5)))
   expect(fleet.cache('a/hub')?.entries).toBe(3)
   expect(told).toEqual(['Upstream a/hub'])
   fleet.close()

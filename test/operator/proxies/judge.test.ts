@@ -145,19 +145,27 @@ it('proxies that cannot be asked, or say nothing of an upstream, have no word ab
 describe('the counts of a cache', () => {
   const count = (entries: number, observedTime: string) => ({ entries, bytes: 10 * entries, observedTime })
 
+  const proxy = (id: string) => ({ id, version: '1' })
+
   it('are added up where each proxy has its own, with the time of the latest', () => {
     const views = [
-      view({ cache: { 'a/hub': count(1, '2026-01-02') } }),
-      view({ cache: { 'a/hub': count(2, '2026-01-01') } }),
+      view({ proxy: proxy('p'), cache: { 'a/hub': count(1, '2026-01-02') } }),
+      view({ proxy: proxy('q'), cache: { 'a/hub': count(2, '2026-01-01') } }),
     ]
     const sum = sumCounts(countsOf(views, 'a/hub'))
     expect(sumCounts(countsOf(views.toReversed(), 'a/hub'))).toEqual(sum)
     expect(sumCounts(countsOf(views, 'a/hub'))).toEqual(count(3, '2026-01-02'))
   })
 
+  it('count once for a proxy that is asked at two addresses', () => {
+    const counted = view({ cache: { 'a/hub': count(2, '2026-01-02') } })
+    expect(sumCounts(countsOf([counted, counted], 'a/hub'))).toEqual(count(2, '2026-01-02'))
+  })
+
   it('are not known before every proxy has counted, and one may have nothing to count', () => {
     const counted = view({ cache: { 'a/hub': count(1, '2026-01-02') } })
-    expect(sumCounts(countsOf([counted, view()], 'a/hub'))).toBeUndefined()
-    expect(sumCounts(countsOf([counted, view({ cache: {} })], 'a/hub'))).toEqual(count(1, '2026-01-02'))
+    expect(sumCounts(countsOf([counted, view({ proxy: proxy('q') })], 'a/hub'))).toBeUndefined()
+    const empty = view({ proxy: proxy('q'), cache: {} })
+    expect(sumCounts(countsOf([counted, empty], 'a/hub'))).toEqual(count(1, '2026-01-02'))
   })
 })
