@@ -4,12 +4,12 @@ import type { Delivery } from './delivery.ts'
 import { nextDocument, secretOf } from './documents.ts'
 import { observeDocument, type Seen, type SeenDocument } from './observed.ts'
 import type { Patience } from './patience.ts'
-import { isStatus } from './runtime/api-error.ts'
+import { ApiError, isStatus } from './runtime/api-error.ts'
 import type { Cluster } from './runtime/cluster.ts'
 import { isSame, type Verdict } from './runtime/conditions.ts'
 import type { EventRecorder } from './runtime/events.ts'
 import type { KindCache } from './runtime/kind-cache.ts'
-import { type CommonStatus, happeningsOf } from './status.ts'
+import { type CommonStatus, happeningsOf, no } from './status.ts'
 import { plurals, type World } from './world.ts'
 
 /** What all kinds are reconciled with. */
@@ -89,17 +89,47 @@ export function isConflict({ reason }: Verdict): boolean {
 
 const refused = Symbol('refused')
 
-/** Has the document written if it is not there yet; gives the one that is. */
+/**
+ * Has the document written if it is not there yet; gives the one that is, or is to be where that is refused. A refusal is
+ * for the status first, and then to be thrown.
+ */
 export async function settleDocument(
   { world, cluster, newRevision }: Means,
   route: UpstreamRoute | RegistryRoute,
   stored: SeenDocument | undefined,
-): Promise<{ readonly document: RouteDocument; readonly isWritten: boolean }> {
+): Promise<{
+  readonly document: RouteDocument
+  readonly isWritten: boolean
+  readonly refusal: ApiError | undefined
+}> {
   const document = nextDocument(route, stored?.document, newRevision)
-  if (document === stored?.document) return { document, isWritten: false }
-  const raw = await cluster.applySecret(secretOf(document))
-  world.documents.put(observeDocument(raw))
-  return { document, isWritten: true }
+  if (document === stored?.document) return { document, isWritten: false, refusal: undefined }
+  const refusal = await refusalOf(async () => {
+    const raw = await cluster.applySecret(secretOf(document))
+    world.documents.put(observeDocument(raw))
+  })
+  return { document, isWritten: refusal === undefined, refusal }
+}
+
+/** Why the API server does not take a write: a quota, an admission webhook, a right. What passes by itself is thrown. */
+export async function refusalOf(write: () => Promise<void>): Promise<ApiError | undefined> {
+  try {
+    await write()
+    return undefined
+  } catch (error) {
+    if (error instanceof ApiError && isRefusal(error)) return error
+    throw error
+  }
+}
+
+function isRefusal({ status = 0 }: ApiError): boolean {
+  return status >= 400 && status < 500 && status !== 409 && status !== 429
+}
+
+/** Without what the API server says of it, which may repeat what was sent. */
+export function notWritten({ status, reason }: ApiError): Verdict {
+  const message = `the API server does not take what the proxies are to have (${status} ${reason}), so that they keep what they had; the log of the operator has its words`
+  return no('NotWritten', message)
 }
 
 /**

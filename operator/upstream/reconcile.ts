@@ -2,23 +2,28 @@ import type { UpstreamRoute } from '../../proxy/routes.ts'
 import { Upstream } from '../api/upstream.ts'
 import type { UpstreamHealth } from '../delivery.ts'
 import { observeCustom, type Seen } from '../observed.ts'
+import type { ApiError } from '../runtime/api-error.ts'
 import type { Verdict } from '../runtime/conditions.ts'
-import { isOnItsWay, type Means, saidBefore, settleDocument, settleStatus } from '../settle.ts'
+import { isOnItsWay, type Means, notWritten, saidBefore, settleDocument, settleStatus } from '../settle.ts'
 import { notAccepted } from '../status.ts'
-import { planUpstream, upstreamStatus } from './plan.ts'
+import { planUpstream, type UpstreamPlan, upstreamStatus } from './plan.ts'
 
 /** Brings the document and the status of one Upstream to what they should be. */
 export function createUpstreamReconciler(means: Means): (key: string) => Promise<void> {
   const { world, delivery, patience, now, tell } = means
 
-  return async (key) => {
-    const upstream = world.upstreams.get(key)
-    if (upstream === undefined || upstream.metadata.isBeingDeleted) {
-      delivery.forget('Upstream', key) // its document is swept
-      patience.end(key)
-      return
-    }
-    const { namespace, name, generation } = upstream.metadata
+  /** Brings the document to what it should be. `isEarly`: what is to be said of it is better said in a moment. */
+  async function deliver(
+    key: string,
+    upstream: Seen<Upstream>,
+  ): Promise<{
+    readonly plan: UpstreamPlan
+    readonly programmed: Verdict
+    readonly isEarly: boolean
+    readonly actions: readonly string[]
+    readonly refusal?: ApiError | undefined
+  }> {
+    const { namespace, name } = upstream.metadata
     const stored = world.documentOf({ kind: 'Upstream', namespace, name })
     const previous = stored?.document?.route
     const decide = (health: UpstreamHealth | undefined) =>
@@ -28,34 +33,47 @@ export function createUpstreamReconciler(means: Means): (key: string) => Promise
         previous: previous?.kind === 'Upstream' ? previous : undefined,
         health,
       })
+    const silent = decide(undefined)
+    const { route } = silent
+    if (route === undefined) return { plan: silent, programmed: notAccepted, isEarly: false, actions: [] }
 
-    let plan = decide(undefined)
-    const actions: string[] = []
-    const done = () => {
-      if (actions.length > 0) tell({ kind: 'Upstream', namespace, name, generation, actions })
+    const { document, isWritten, refusal } = await settleDocument(means, route, stored)
+    const { revision } = document
+    const programmed =
+      refusal === undefined
+        ? delivery.programmed('Upstream', key, revision, saidBefore(upstream, 'Programmed'))
+        : notWritten(refusal)
+    const health = healthOf(delivery.health(key, { id: route.id, revision }), upstream, programmed)
+    const plan = health === undefined ? silent : decide(health)
+    const { Accepted, ResolvedRefs } = plan.verdicts
+    const isWhole = programmed.status === 'True' && isHeard(route, health)
+    const others = [Accepted, ResolvedRefs]
+    const isEarly = refusal === undefined && isOnItsWay(means, key, { revision, isWhole, others })
+    return { plan, programmed, isEarly, actions: isWritten ? ['apply document'] : [], refusal }
+  }
+
+  return async (key) => {
+    const upstream = world.upstreams.get(key)
+    if (upstream === undefined || upstream.metadata.isBeingDeleted) {
+      delivery.forget('Upstream', key) // its document is swept
+      patience.end(key)
+      return
     }
-    let programmed = notAccepted
-    const { route } = plan
-    if (route !== undefined) {
-      const { document, isWritten } = await settleDocument(means, route, stored)
-      if (isWritten) actions.push('apply document')
-      const { revision } = document
-      programmed = delivery.programmed('Upstream', key, revision, saidBefore(upstream, 'Programmed'))
-      const health = healthOf(delivery.health(key, { id: route.id, revision }), upstream, programmed)
-      if (health !== undefined) plan = decide(health)
-      const { Accepted, ResolvedRefs } = plan.verdicts
-      const isWhole = programmed.status === 'True' && isHeard(route, health)
-      if (isOnItsWay(means, key, { revision, isWhole, others: [Accepted, ResolvedRefs] })) return done()
+    const { plan, programmed, isEarly, refusal, ...delivered } = await deliver(key, upstream)
+    const actions = [...delivered.actions]
+    if (!isEarly) {
+      const status = upstreamStatus({ upstream }, plan, programmed, now(), delivery.cache(key))
+      const target = {
+        seen: upstream,
+        kind: 'Upstream' as const,
+        cache: world.upstreams,
+        observe: (raw: unknown) => observeCustom(Upstream, raw),
+      }
+      actions.push(...(await settleStatus(means, target, status)))
     }
-    const status = upstreamStatus({ upstream }, plan, programmed, now(), delivery.cache(key))
-    const target = {
-      seen: upstream,
-      kind: 'Upstream' as const,
-      cache: world.upstreams,
-      observe: (raw: unknown) => observeCustom(Upstream, raw),
-    }
-    actions.push(...(await settleStatus(means, target, status)))
-    done()
+    const { namespace, name, generation } = upstream.metadata
+    if (actions.length > 0) tell({ kind: 'Upstream', namespace, name, generation, actions })
+    if (refusal !== undefined) throw refusal
   }
 }
 

@@ -1,12 +1,15 @@
 import { registryRevision } from '../../proxy/routes.ts'
 import { VirtualRegistry } from '../api/virtual-registry.ts'
 import { observeCustom, type Seen, type SeenDocument } from '../observed.ts'
+import type { ApiError } from '../runtime/api-error.ts'
 import type { Verdict } from '../runtime/conditions.ts'
 import {
   isConflict,
   isOnItsWay,
   type Means,
   mayPass,
+  notWritten,
+  refusalOf,
   saidBefore,
   settleDocument,
   settleStatus,
@@ -46,14 +49,21 @@ export function createRegistryReconciler(means: RegistryMeans): (key: string) =>
     registry: Seen<VirtualRegistry>,
     { route, verdicts: { Accepted, ResolvedRefs } }: RegistryPlan,
     stored: SeenDocument | undefined,
-  ): Promise<{ readonly action?: string; readonly programmed: Verdict; readonly isEarly: boolean }> {
+  ): Promise<{
+    readonly action?: string
+    readonly programmed: Verdict
+    readonly isEarly: boolean
+    readonly refusal?: ApiError
+  }> {
     if (route === undefined) {
-      if (stored === undefined) return { programmed: notAccepted, isEarly: false }
-      await cluster.deleteSecret(stored.metadata)
-      return { action: 'delete document', programmed: notAccepted, isEarly: false }
+      const nothing = { programmed: notAccepted, isEarly: false }
+      if (stored === undefined) return nothing
+      const refusal = await refusalOf(() => cluster.deleteSecret(stored.metadata))
+      return refusal === undefined ? { ...nothing, action: 'delete document' } : { ...nothing, refusal }
     }
     const { namespace } = registry.metadata
-    const { document, isWritten } = await settleDocument(means, route, stored)
+    const { document, isWritten, refusal } = await settleDocument(means, route, stored)
+    if (refusal !== undefined) return { programmed: notWritten(refusal), isEarly: false, refusal }
     const revisions = route.upstreams.map(({ name }) => {
       const found = world.documentOf({ kind: 'Upstream', namespace, name })
       return found?.document?.revision
@@ -78,7 +88,7 @@ export function createRegistryReconciler(means: RegistryMeans): (key: string) =>
     const { namespace, name, generation } = registry.metadata
     const stored = world.documentOf({ kind: 'VirtualRegistry', namespace, name })
     const plan = planOf(registry, stored)
-    const { action, programmed, isEarly } = await deliver(key, registry, plan, stored)
+    const { action, programmed, isEarly, refusal } = await deliver(key, registry, plan, stored)
     const actions: string[] = action === undefined ? [] : [action]
     if (!isEarly && !mayPass(means, key, registry, plan.verdicts.Accepted)) {
       const status = registryStatus({ registry }, plan, programmed, now())
@@ -91,6 +101,7 @@ export function createRegistryReconciler(means: RegistryMeans): (key: string) =>
       actions.push(...(await settleStatus(means, target, status)))
     }
     if (actions.length > 0) tell({ kind: 'VirtualRegistry', namespace, name, generation, actions })
+    if (refusal !== undefined) throw refusal
   }
 }
 

@@ -35,6 +35,8 @@ export function createFakeCluster() {
     isAfter: false,
     /** Kinds whose definition is gone. */
     unserved: new Set<string>(),
+    /** Why a write is refused. */
+    refusal: (_what: string): Error | undefined => undefined,
     /** What becomes of each event: how often it is told. */
     repeat: (_plural: string): number => 1,
   }
@@ -82,6 +84,8 @@ export function createFakeCluster() {
   }
 
   function write<T>(what: string, effect: () => T): T {
+    const refusal = fault.refusal(what)
+    if (refusal !== undefined) throw refusal
     const isLast = --fault.killAt < 1
     if (isLast && !fault.isAfter) throw new Killed(what)
     const result = effect()

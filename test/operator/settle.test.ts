@@ -1,6 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
-import { createFakeCluster, resource, startFakeOperator } from './fake-cluster.ts'
+import { documentName } from '../../operator/documents.ts'
+import { ApiError } from '../../operator/runtime/api-error.ts'
+import {
+  createFakeCluster,
+  type FakeCluster,
+  resource,
+  routesNamespace,
+  startFakeOperator,
+} from './fake-cluster.ts'
 
 const login = (password: string) => ({
   ...{ apiVersion: 'v1', kind: 'Secret', type: 'kubernetes.io/basic-auth' },
@@ -9,14 +17,15 @@ const login = (password: string) => ({
 })
 const url = 'https://registry.example.com'
 const hub = resource('Upstream', 'hub', { url, credentialsSecretRef: { name: 'login' } })
-const all = resource('VirtualRegistry', 'all', { upstreams: [{ upstreamRef: { name: 'hub' } }] })
+const registry = (path: string) =>
+  resource('VirtualRegistry', 'all', { path, upstreams: [{ upstreamRef: { name: 'hub' } }] })
 
 /** An operator that has brought a registry over one upstream to where it should be. */
 async function settled() {
   const fake = createFakeCluster()
   fake.apply('secrets', login('canary-old'))
   fake.apply('upstreams', hub)
-  fake.apply('virtualregistries', all)
+  fake.apply('virtualregistries', registry('default/all'))
   const operator = startFakeOperator(fake)
   await operator.untilIdle()
   return { fake, operator }
@@ -43,4 +52,91 @@ describe('what somebody deletes while its status is written', () => {
     expect(fake.get(plural, name)).toBeUndefined()
     expect(fake.documents().map(({ route }) => route.name)).not.toContain(name)
   })
+})
+
+describe('a document that the API server does not take', () => {
+  const conditionOf = (fake: FakeCluster, plural: string, name: string, type: string) =>
+    fake.get(plural, name).status.conditions?.find((each: { type: string }) => each.type === type)
+  const passwordOf = (fake: FakeCluster) =>
+    fake.documents().flatMap(({ route }) => (route.kind === 'Upstream' ? route.credentials?.password : []))
+  const refuse = (what: RegExp, status: number) => (write: string) =>
+    what.test(write) ? new ApiError(status, 'Refused', { detail: 'canary-said' }) : undefined
+
+  it.each([400, 403, 404, 413, 422])(
+    'is in the status while it is refused with %i, and not when it is taken at last',
+    async (status) => {
+      const { fake, operator } = await settled()
+      fake.fault.refusal = refuse(/^apply/, status)
+      fake.apply('secrets', login('canary-new'))
+      fake.apply('virtualregistries', registry('default/another'))
+      await operator.untilIdle()
+      for (const [plural, name] of [
+        ['upstreams', 'hub'],
+        ['virtualregistries', 'all'],
+      ] as const) {
+        const reason = () => conditionOf(fake, plural, name, 'Ready').reason
+        await expect.poll(reason, { timeout: 10_000 }).toBe('NotWritten')
+        for (const type of ['Programmed', 'Ready']) {
+          const said = conditionOf(fake, plural, name, type)
+          expect(said).toMatchObject({ status: 'False', reason: 'NotWritten' })
+          expect(said.message).toContain(`${status} Refused`)
+          expect(said.message).not.toContain('canary')
+        }
+        expect(conditionOf(fake, plural, name, 'Accepted').status).toBe('True')
+      }
+      expect(operator.errors.map((error) => (error as ApiError).status)).toContain(status)
+      const { length } = fake.writes
+      await sleep(100)
+      expect(fake.writes).toHaveLength(length)
+      expect(passwordOf(fake)).toEqual(['canary-old'])
+
+      fake.fault.refusal = () => undefined
+      await expect.poll(() => passwordOf(fake), { timeout: 20_000 }).toEqual(['canary-new'])
+      await expect.poll(() => conditionOf(fake, 'upstreams', 'hub', 'Ready').status).toBe('True')
+      const path = () => fake.documents().flatMap(({ route }) => ('path' in route ? route.path : []))
+      await expect.poll(path, { timeout: 20_000 }).toEqual(['default/another'])
+      await operator.stop()
+    },
+    60_000,
+  )
+
+  it('is in the status of an object that never had one', async () => {
+    const fake = createFakeCluster()
+    fake.fault.refusal = refuse(/^apply/, 403)
+    fake.apply('upstreams', resource('Upstream', 'new', { url }))
+    const operator = startFakeOperator(fake)
+    await operator.untilIdle()
+    await operator.stop()
+    expect(fake.get('upstreams', 'new').status.observedGeneration).toBe(1)
+    expect(conditionOf(fake, 'upstreams', 'new', 'Ready').reason).toBe('NotWritten')
+  })
+
+  it.each([409, 429, 500, 503])('is not in the status over %i, which passes', async (status) => {
+    const { fake, operator } = await settled()
+    fake.fault.refusal = refuse(/^apply/, status)
+    fake.apply('secrets', login('canary-new'))
+    await operator.untilIdle()
+    await operator.stop()
+    expect(conditionOf(fake, 'upstreams', 'hub', 'Ready').status).toBe('True')
+  })
+
+  it('is deleted late, but the status says at once why it is to be', async () => {
+    const { fake, operator } = await settled()
+    await operator.stop()
+    const name = documentName({ kind: 'VirtualRegistry', namespace: 'default', name: 'all' })
+    const stored = fake.get('secrets', name, routesNamespace)
+    const document = JSON.parse(Buffer.from(stored.data.document, 'base64').toString())
+    const route = { ...document.route, path: 'granted-once' }
+    const data = { document: btoa(JSON.stringify({ ...document, route })) }
+    fake.apply('secrets', { ...stored, data })
+    fake.apply('virtualregistries', registry('granted-once'))
+    fake.fault.refusal = refuse(/^delete/, 403)
+    const later = startFakeOperator(fake)
+    await later.untilIdle()
+    expect(conditionOf(fake, 'virtualregistries', 'all', 'Ready').reason).toBe('PathNotPermitted')
+    expect(fake.documents()).toHaveLength(2)
+    fake.fault.refusal = () => undefined
+    await expect.poll(() => fake.documents().length, { timeout: 20_000 }).toBe(1)
+    await later.stop()
+  }, 30_000)
 })
