@@ -108,7 +108,10 @@ export function createS3BlobStore({
     const remote = {
       ...{ digest, size, rest },
       reopen: async (from: number) => (await bucket.get(key, { start: from, ifMatch: etag }))?.body,
-      onWithheld: () => void withheld.set(digest, true),
+      onWithheld(error: unknown) {
+        withheld.set(digest, true)
+        tell('blob.withheld', error)
+      },
       discard() {
         discarding ??= discard(digest, etag)
         return discarding
@@ -183,7 +186,8 @@ export function createS3BlobStore({
       for (const { digest } of blobs) {
         const reason = failures.get(keyOf(digest))
         seen.delete(digest)
-        if (reason === undefined) await hot.delete(digest)
+        if (reason === undefined)
+          await hot.delete(digest).catch((error: unknown) => tell('blob.delete', error))
         else failed.push({ digest, reason })
       }
       return failed

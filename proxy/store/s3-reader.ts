@@ -17,7 +17,7 @@ export interface RemoteObject {
   readonly reopen: (start: number) => Promise<ObjectBody | undefined>
   readonly rest: RestOfBlob | undefined
   /** S3 does not give all of it, however often it is asked. */
-  readonly onWithheld: () => void
+  readonly onWithheld: (error: unknown) => void
   /** Never rejects. */
   readonly discard: () => Promise<void>
 }
@@ -133,7 +133,7 @@ export function createCheckedStream(
     openedAt = received
     resumes += error instanceof StoreTimeoutError ? 2 : 1
     if (!isGone && resumes <= maxResumes) return
-    if (!isElsewhere) onWithheld()
+    if (!isElsewhere) onWithheld(error)
     if (!rest || isElsewhere)
       throw isGone ? error : new StoreUnavailableError('S3 does not give all of the object', { cause: error })
     isElsewhere = true

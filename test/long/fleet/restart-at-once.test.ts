@@ -12,7 +12,7 @@ import { watchFleet } from '../../rig/watch-fleet.ts'
 const isShort = process.env.HEADWATER_SHORT === '1'
 const replicas = isShort ? 3 : 6
 const repositories = isShort ? 6 : 20
-const clients = 30
+const clients = 12
 
 describeWithParts(['redis-server', 'versitygw'], 'a fleet under load', () => {
   let upstream: FakeUpstream
