@@ -325,9 +325,13 @@ function tellStoreFailure(log: Log, metrics: Observer, operation: string, error:
 /** Leading and following are daily business; a leader that is lost is what explains a slow pull. */
 function tellSharing(log: Log, metrics: Observer, event: SharingEvent): void {
   metrics.sharing(event)
+  if (event.step === 'goes-apart') return void log.logger.warn(event, cannotReach)
   const level = event.step === 'leads' || event.step === 'follows' ? 'debug' : 'info'
   log.logger[level](event, 'a replica takes its part in a shared fill')
 }
+
+const cannotReach =
+  'the replica that brings this blob lives and cannot be read from, so the upstream is asked once more; look at its --internal-url, at network policies, and whether all replicas have one cluster key and the same time'
 
 function tellAvailability(
   log: Log,

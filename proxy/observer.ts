@@ -13,6 +13,8 @@ export interface SharingEvent {
   readonly leader: string | undefined
   /** What was seen of the one followed so far. */
   readonly seen: 'lost' | 'silent' | undefined
+  /** The same in words, for logs. */
+  readonly trouble: string | undefined
 }
 
 /**

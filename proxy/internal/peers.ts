@@ -1,4 +1,4 @@
-import { Agent, type IncomingMessage, request as plainRequest } from 'node:http'
+import { Agent, type ClientRequest, type IncomingMessage, request as plainRequest } from 'node:http'
 import { request as tlsRequest } from 'node:https'
 import { Readable } from 'node:stream'
 import type { OpenedSource } from '../pull/fill-transfer.ts'
@@ -41,16 +41,11 @@ export function createPeers({
     const where = placeOf(base)
     if (!where) throw lost('the address of another replica is none')
     const authorization = auth.sign('GET', target, now())
-    const isTls = where.protocol === 'https:'
-    const asking = (isTls ? tlsRequest : plainRequest)({
-      protocol: where.protocol,
-      hostname: where.hostname.replace(/^\[|\]$/g, ''),
-      port: where.port,
-      path: target,
-      headers: { authorization, range: `bytes=${start}-` },
-      ...(isTls ? {} : { agent }),
-      signal,
-    })
+    const asking = requestTo(where, target, { authorization, range: `bytes=${start}-` })
+    // for as long as it takes to open: what is open has an end of its own
+    const giveUp = () => asking.destroy(lost('another replica took too long'))
+    signal.addEventListener('abort', giveUp)
+    if (signal.aborted) giveUp()
     const silence = createSilence(() => asking.destroy(silent()))
     silence.begin()
     try {
@@ -68,7 +63,18 @@ export function createPeers({
       throw error instanceof UpstreamError ? error : lost('another replica cannot be reached', error)
     } finally {
       silence.end()
+      signal.removeEventListener('abort', giveUp)
     }
+  }
+
+  function requestTo(
+    { protocol, hostname, port }: URL,
+    path: string,
+    headers: Record<string, string>,
+  ): ClientRequest {
+    const isTls = protocol === 'https:'
+    const at = { protocol, hostname: hostname.replace(/^\[|\]$/g, ''), port, path, headers }
+    return isTls ? tlsRequest(at) : plainRequest({ ...at, agent })
   }
 
   function refusalIn({ headers, statusCode }: IncomingMessage, said: string): string | undefined {

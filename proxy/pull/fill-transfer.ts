@@ -83,15 +83,18 @@ export function createTransfer(request: TransferRequest): Transfer {
   let endsByClose = false
 
   async function run(): Promise<number> {
-    for (let attempt = 0, opened = request.first; ; attempt++, opened = undefined) {
+    let resumes = 0
+    let handedOver = 0
+    for (let opened = request.first; ; opened = undefined) {
       const cut = await stretch(opened)
       signal.throwIfAborted()
       if (isWhole(cut)) return received
       const error = cut ?? new UpstreamError('unavailable', `the blob ended after ${received} bytes`)
+      if (error instanceof HandedOverError && handedOver++ < maxHandedOver) continue
       const resumable = error.kind === 'unavailable' || error.kind === 'timeout'
-      if (!resumable || attempt === limits.resumes) throw error
+      if (!resumable || resumes === limits.resumes) throw error
       observer.fillResumed(source.upstream)
-      await pause(limits.pauseMs * 2 ** attempt, undefined, { signal }).catch(() => signal.throwIfAborted())
+      await pause(limits.pauseMs * 2 ** resumes++, undefined, { signal }).catch(() => signal.throwIfAborted())
     }
   }
 
@@ -221,6 +224,16 @@ export function createTransfer(request: TransferRequest): Transfer {
     run,
   }
 }
+
+/** What a body is destroyed with that is left for another source: it was not at fault, and none of its resumes is used up. */
+export class HandedOverError extends UpstreamError {
+  constructor() {
+    super('unavailable', 'another replica brings the same')
+  }
+}
+
+/** Replicas that take each other's place without end are a fault like others. */
+const maxHandedOver = 20
 
 function asUpstreamError(error: unknown): UpstreamError {
   if (error instanceof UpstreamError) return error

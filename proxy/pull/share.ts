@@ -5,7 +5,8 @@ import type { SharingEvent } from '../observer.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Lease } from '../store/leases.ts'
 import { UpstreamError } from '../upstream/errors.ts'
-import { ignore, type OpenedSource } from './fill-transfer.ts'
+import { createBringers, wordsOf } from './bringers.ts'
+import { HandedOverError, ignore, type OpenedSource } from './fill-transfer.ts'
 import { type Held, type HeldLeases, type Lost, retryMs } from './held-leases.ts'
 import type { Share, SharingParts, StoredBlob } from './sharing.ts'
 import { type Sight, watchLeader } from './takeover.ts'
@@ -37,9 +38,12 @@ export function createShare(
   { leases, peers, running, abandonUpload, observer, holds, reach }: ShareParts,
 ): Share & { begin(): Promise<void> } {
   const apartKey = `${key} apart`
+  const bringers = createBringers({ peers, url, origin, digest })
   let held: Held | undefined
   let leader: Lease | undefined
   let seen: Sight['leader'] | undefined
+  /** The same in words. */
+  let trouble: string | undefined
   /** One who brings it while we cannot reach it. */
   let unreachable: Lease | undefined
   /** Others who follow now are as far as we are. */
@@ -57,7 +61,7 @@ export function createShare(
   let reading: Readable | undefined
 
   function tell(step: SharingEvent['step'], at?: Lease): void {
-    observer.sharing({ digest, step, leader: at?.url, seen })
+    observer.sharing({ digest, step, leader: at?.url, seen, trouble })
   }
 
   function end(): void {
@@ -91,7 +95,7 @@ export function createShare(
     const other = lost === 'anothers' ? await leases.look(was) : undefined
     if (other) leader = other.lease
     else isStored ||= await hasStored()
-    if (other || isStored) cutOver()
+    if (other || isStored) await cutOver()
   }
 
   async function hasStored(): Promise<boolean> {
@@ -112,9 +116,23 @@ export function createShare(
     return undefined
   }
 
-  function cutOver(): void {
-    tell('hands-over', leader)
-    reading?.destroy(new UpstreamError('unavailable', 'another replica brings the same'))
+  /** What we read goes on until the one who brings the same has answered: two who refuse each other would take turns for ever. */
+  async function cutOver(): Promise<void> {
+    const to = leader
+    const refusal = to && reading ? await bringers.refusalOf(to) : undefined
+    if (leader !== to) return
+    if (to && refusal) return leaveBe(to, refusal)
+    tell('hands-over', to)
+    reading?.destroy(new HandedOverError())
+  }
+
+  function leaveBe(from: Lease, refusal: unknown): void {
+    leader = undefined
+    unreachable = from
+    noteTrouble(refusal)
+    tell('goes-apart', from)
+    seen = trouble = undefined
+    settle()
   }
 
   /** Ours, one that is ours already, or another's whom we follow from now on. */
@@ -211,21 +229,21 @@ export function createShare(
     if (apart) holds.letGo(apart, onLost)
     if (held === apart) held = undefined
     unreachable = undefined
-    if (leader) cutOver()
+    if (leader) await cutOver()
     else tell('leads')
     return true
   }
 
   async function joinApart(from: Lease): Promise<void> {
     await claim(apartKey)
-    if (leader) cutOver()
+    if (leader) await cutOver()
     else tell('goes-apart', from)
   }
 
   /** Until it is settled whom we follow, or that we follow nobody. */
-  async function decide(from: Lease, trouble: Sight['leader'], signal: AbortSignal): Promise<void> {
+  async function decide(from: Lease, sight: Sight['leader'], signal: AbortSignal): Promise<void> {
     const wanted = unreachable ? apartKey : key
-    const next = watchLeader(leases, { key: wanted, lease: from, seen: trouble })
+    const next = watchLeader(leases, { key: wanted, lease: from, seen: sight })
     while (leader === from) {
       const step = await next()
       if (step.kind === 'wait') await pause(step.ms, undefined, { signal })
@@ -249,9 +267,9 @@ export function createShare(
     while (leader !== undefined) {
       try {
         if (seen !== undefined) await decide(leader, seen, signal)
-        seen = undefined
+        seen = trouble = undefined
         if (leader === undefined) break
-        const opened = await peers.open(leader.url, { origin, digest }, start, signal)
+        const opened = await bringers.open(leader, start, signal)
         opened.body.once('error', noteTrouble)
         hasFollowed = true
         return opened
@@ -266,13 +284,14 @@ export function createShare(
 
   function noteTrouble(error: unknown): void {
     seen = error instanceof UpstreamError && error.kind === 'timeout' ? 'silent' : 'lost'
+    trouble = wordsOf(error)
   }
 
   function reads(opened: OpenedSource): OpenedSource {
     reading = opened.body
     reading.on('error', ignore)
     // settled while it was being opened
-    if (leader) cutOver()
+    if (leader) void cutOver()
     return opened
   }
 

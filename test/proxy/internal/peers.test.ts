@@ -56,6 +56,23 @@ it.each([0, 1, 1_000_000, 2_999_999])('gives a fill from byte %i on', async (sta
   expect((await buffer(opened.body)).equals(blob.subarray(start))).toBe(true)
 })
 
+it('is no longer under the limit that there was for opening it', async () => {
+  const opening = new AbortController()
+  const url = await replica(fillOf(blob.length, 'end'))
+  const { body } = await peers.open(url, { origin: 'o/1', digest }, 0, opening.signal)
+  opening.abort()
+  expect((await buffer(body)).equals(blob)).toBe(true)
+})
+
+it('is given up while it is being opened', async () => {
+  const url = await stranger(() => {})
+  const asked = peers.open(url, { origin: 'o/1', digest }, 0, AbortSignal.timeout(50))
+  await expect(asked).rejects.toMatchObject({
+    name: 'UpstreamError',
+    message: expect.stringContaining('too long'),
+  })
+})
+
 it('tells a cut from an end', async () => {
   const { body } = await open(await replica(fillOf(1_500_000, 'fail')))
   await expect(buffer(body)).rejects.toMatchObject({ kind: 'unavailable' })

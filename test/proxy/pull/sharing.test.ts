@@ -79,6 +79,7 @@ function replica(
 
 const localLeases = () => createLocalLeases(() => performance.now())
 const silence = () => new UpstreamError('timeout', 'nothing was heard')
+const refusal = () => new UpstreamError('unavailable', 'refused')
 const away = async () => Promise.reject(new Error('away'))
 
 it('has one replica ask the upstream, and the others ask that one', async () => {
@@ -204,6 +205,31 @@ it.each(['is gone', 'lives'])(
     expect((await follower[0].open(follower[1])).from).toBe(follower[0] === b ? 'c' : 'b')
   },
 )
+
+it('reads on what it reads where the one who took its place refuses it too', async () => {
+  const leases = localLeases()
+  const [a, b] = [replica('a', leases, refusal), replica('b', leases, refusal)]
+  const own = await a.open(await a.share())
+  expect((await b.open(await b.share())).from).toBe('upstream')
+  await expect.poll(() => a.steps, { timeout: 5_000 }).toContain('goes-apart b')
+  await sleep(2_500)
+  expect(own.body.destroyed).toBe(false)
+  expect([a.steps, b.steps]).toEqual([
+    ['leads', 'goes-apart b', 'goes-apart b'],
+    ['follows a', 'takes-over a'],
+  ])
+})
+
+it('does not read from itself where another has its address', async () => {
+  const leases = localLeases()
+  const asked: string[] = []
+  const seen = (url: string) => void asked.push(url)
+  const [a, twin] = [replica('a', leases, seen), replica('a', leases, seen)]
+  const own = await a.open(await a.share())
+  expect((await twin.open(await twin.share())).from).toBe('upstream')
+  await expect.poll(() => a.steps, { timeout: 5_000 }).toContain('goes-apart a')
+  expect([asked, own.body.destroyed]).toEqual([[], false])
+})
 
 it('asks who has the lease after a sleep, before it asks the upstream on', async () => {
   const leases = localLeases()
