@@ -61,7 +61,8 @@ export async function sweepUnlinked(parts: UnlinkedParts): Promise<SweptBlobs> {
     const begun = monotonicNow()
     const looked = await Promise.all(batch.map((one) => condemnOrMark(one, scannedFrom)))
     const doomed = looked.filter((one) => one !== undefined)
-    if (monotonicNow() - begun > deleteWithinMs || doomed.length === 0) return
+    if (doomed.length === 0) return
+    if (monotonicNow() - begun > deleteWithinMs) return putBack(doomed, begun)
     const failed = new Map((await blobs.deleteMany(doomed)).map((failure) => [failure.digest, failure]))
     failures.push(...failed.values())
     await Promise.all(doomed.map((one) => settle(one, failed.has(one.digest))))
@@ -77,6 +78,18 @@ export async function sweepUnlinked(parts: UnlinkedParts): Promise<SweptBlobs> {
     const waitMs = mark.state === 'marked' ? graceMs : abandonedMs
     if (scannedFrom - mark.at < waitMs) return undefined
     return (await marks.write(one.digest, 'condemned', mark)) ? one : undefined
+  }
+
+  /** Nobody has been asked to delete them: whoever wants to link them need not wait. */
+  async function putBack(condemned: readonly Unlinked[], begun: number): Promise<void> {
+    await Promise.all(
+      condemned.map(async ({ digest }) => {
+        const mark = await marks.read(digest)
+        // by then another sweep may have condemned it anew
+        if (mark?.state !== 'condemned' || monotonicNow() - begun >= abandonedMs) return
+        await marks.write(digest, 'marked', mark)
+      }),
+    )
   }
 
   /** Where it was refused it is there still, and to be linked again; the mark goes either way. */

@@ -18,7 +18,8 @@ export interface Mark {
 export interface DeletionMarks {
   /**
    * To be called before bytes are put, or seen to be there, that are linked then: from now on, and for the time of grace,
-   * they are not deleted. Waits for a deletion under way; throws StoreUnavailableError where it takes too long.
+   * they are not deleted. Waits for a deletion under way, and some seconds for a store that is away; throws
+   * StoreUnavailableError where it takes longer.
    */
   lift(digest: Digest): Promise<void>
   read(digest: Digest): Promise<Mark | undefined>
@@ -30,8 +31,12 @@ export interface DeletionMarks {
 
 const states: readonly unknown[] = ['marked', 'kept', 'condemned'] satisfies Mark['state'][]
 
+/** For a deletion under way, and for a store that is away. */
+const waitMs = 5_000
 const lookEachMs = 100
-const maxLooks = 50
+const lastAgainMs = 1_000
+/** Nobody deletes any more what was condemned so long ago, by the clocks of any two replicas. */
+const forsakenMs = 300_000
 
 /** `documents` are of their own, apart from the cache's, and tell what is away from what is absent. */
 export function createDeletionMarks({
@@ -42,15 +47,27 @@ export function createDeletionMarks({
   /** Milliseconds since the epoch. */
   now: () => number
 }): DeletionMarks {
+  async function isLifted(digest: Digest): Promise<boolean> {
+    const mark = await marks.read(digest)
+    if (!mark || mark.state === 'kept') return true
+    if (mark.state === 'condemned' && now() - mark.at < forsakenMs) return false
+    return marks.write(digest, 'kept', mark)
+  }
+
   const marks: DeletionMarks = {
     async lift(digest) {
-      for (let look = 0; look < maxLooks; look++) {
-        const mark = await marks.read(digest)
-        if (!mark || mark.state === 'kept') return
-        if (mark.state === 'marked' && (await marks.write(digest, 'kept', mark))) return
-        if (mark.state === 'condemned') await sleep(lookEachMs)
+      const until = performance.now() + waitMs
+      for (let againMs = lookEachMs; ; ) {
+        const isLast = performance.now() >= until
+        const lifted = await isLifted(digest).catch((error: unknown) => {
+          if (isLast || !(error instanceof StoreUnavailableError)) throw error
+          againMs = Math.min(lastAgainMs, againMs * 2)
+          return false
+        })
+        if (lifted) return
+        if (isLast) throw new StoreUnavailableError('the blob is being deleted')
+        await sleep(againMs)
       }
-      throw new StoreUnavailableError('the blob is being deleted')
     },
 
     async read(digest) {

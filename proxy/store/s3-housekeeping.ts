@@ -5,14 +5,15 @@ import {
   ListPartsCommand,
   type ListPartsCommandOutput,
   type S3Client,
+  S3ServiceException,
 } from '@aws-sdk/client-s3'
 import { pages } from './s3-pages.ts'
 
 /** What of a bucket only those need who tidy it. Each ends in time, and throws as the bucket's writes do. */
 export interface Housekeeping {
   /**
-   * At most a thousand. Gives those that were not deleted: the answer is a 200 for them too. Whether something else than
-   * the etag is there is looked at by servers that know of it.
+   * At most a thousand. Gives those that were not deleted: the answer is a 200 for them too, or a refusal of all. Throws where
+   * none came. Whether something else than the etag is there is looked at by servers that know of it.
    */
   deleteMany(objects: readonly { key: string; etag: string }[]): Promise<readonly ObjectFailure[]>
   listUploads(prefix: string): AsyncIterable<ListedUpload>
@@ -47,11 +48,19 @@ export function createHousekeeping({
       if (objects.length === 0) return []
       const Objects = objects.map(({ key, etag }) => ({ Key: key, ETag: etag }))
       const command = new DeleteObjectsCommand({ Bucket: bucket, Delete: { Objects, Quiet: true } })
-      const { Errors = [] } = await write((abortSignal) => s3.send(command, { abortSignal }))
-      return Errors.filter(({ Code }) => Code !== 'NoSuchKey').map(({ Key, Code, Message }) => ({
-        key: Key ?? '',
-        reason: [Code, Message].filter(Boolean).join(': '),
-      }))
+      const answer = await write((abortSignal) => s3.send(command, { abortSignal })).catch(
+        (error: unknown) => {
+          const reason = refusalIn(error)
+          if (reason === undefined) throw error
+          return { Errors: objects.map(({ key }) => ({ Key: key, Code: reason, Message: undefined })) }
+        },
+      )
+      return (answer.Errors ?? [])
+        .filter(({ Code }) => Code !== 'NoSuchKey')
+        .map(({ Key, Code, Message }) => ({
+          key: Key ?? '',
+          reason: [Code, Message].filter(Boolean).join(': '),
+        }))
     },
 
     async *listUploads(prefix) {
@@ -89,6 +98,12 @@ export function createHousekeeping({
       return write((abortSignal) => s3.send(command, { abortSignal }))
     }
   }
+}
+
+/** What S3 said, if it said anything. */
+function refusalIn(error: unknown): string | undefined {
+  const said = error instanceof S3ServiceException ? error : (error as Error).cause
+  return said instanceof S3ServiceException ? `${said.name}: ${said.message}` : undefined
 }
 
 interface UploadsMarker {

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { runSweeps, type SweepReport, sweep } from '../../../proxy/cleanup/sweep.ts'
 import { type Digest, digestOf } from '../../../proxy/oci/digest.ts'
+import { StoreUnavailableError } from '../../../proxy/store/breaker.ts'
 import {
   createDeletionMarks,
   type DeletionMarks,
@@ -37,10 +38,14 @@ beforeEach(async () => {
   time = Date.now()
 })
 
-async function sweepAfter(ms: number, others: Partial<Sweepable> = {}): Promise<SweepReport> {
+async function sweepAfter(
+  ms: number,
+  others: Partial<Sweepable> = {},
+  { monotonicNow = () => performance.now() } = {},
+): Promise<SweepReport> {
   time += ms
   const stores = { blobs, documents, marks, leftovers: blobs.orphans, uploads: undefined, ...others }
-  const clocks = { now: () => time, monotonicNow: () => performance.now() }
+  const clocks = { now: () => time, monotonicNow }
   return sweep({ stores, maySweepShared: () => true, ...clocks, graceMs, leftoverMs: 60_000 })
 }
 
@@ -129,6 +134,37 @@ describe('a blob that nothing links', () => {
     expect(await isStored(digest)).toBe(false)
   })
 
+  it('is linked again five minutes after a sweep died over it, though no other has come', async () => {
+    const digest = await store('orphan of a sweep')
+    await marks.write(digest, 'condemned', undefined)
+    time += 299_000
+    const lifting = marks.lift(digest)
+    const soon = await Promise.race([lifting.then(() => 'lifted'), sleep(300, 'not lifted')])
+    expect(soon).toBe('not lifted')
+    time += 1_000
+    await lifting
+    expect(await marks.read(digest)).toMatchObject({ state: 'kept' })
+  })
+
+  it('is linked again at once where condemning took too long for it to be deleted', async () => {
+    const digest = await store('slow')
+    await sweepAfter(0)
+    let elapsed = 0
+    const slow = { monotonicNow: () => (elapsed += 11_000) }
+    expect(await sweepAfter(graceMs, {}, slow)).toMatchObject({ blobs: 0 })
+    expect(await marks.read(digest)).toMatchObject({ state: 'marked' })
+    expect(await sweepAfter(graceMs)).toMatchObject({ blobs: 1 })
+  })
+
+  it('is left condemned where condemning took so long that another sweep may be at it', async () => {
+    const digest = await store('very slow')
+    await sweepAfter(0)
+    let elapsed = 0
+    const slow = { monotonicNow: () => (elapsed += 61_000) }
+    expect(await sweepAfter(graceMs, {}, slow)).toMatchObject({ blobs: 0 })
+    expect(await marks.read(digest)).toMatchObject({ state: 'condemned' })
+  })
+
   it('is condemned by one of two sweeps at once', async () => {
     const digests = await Promise.all(Array.from({ length: 30 }, (_, n) => store(`blob ${n}`)))
     await sweepAfter(0)
@@ -197,6 +233,21 @@ describe('who is about to link a blob', () => {
     await putBlob(withMarksLifted(slow, marks, { longMs: 0 }), bytes)
     expect(await marks.read(digestOf(bytes))).toMatchObject({ state: 'kept' })
   })
+
+  it('goes on where the marks cannot be read for a moment, and fails where they cannot be for long', async () => {
+    const bytes = Buffer.from('at a bad moment')
+    const markDocuments = await createFileDocumentStore({ root: join(folder, 'marks') })
+    let badMoments = 3
+    const get: FileDocumentStore['get'] = async (key) => {
+      if (badMoments-- > 0) throw new StoreUnavailableError('S3 is away')
+      return markDocuments.get(key)
+    }
+    const flaky = createDeletionMarks({ documents: { ...markDocuments, get }, now: () => time })
+    await putBlob(withMarksLifted(blobs, flaky), bytes)
+    expect(await isStored(digestOf(bytes))).toBe(true)
+    badMoments = Number.POSITIVE_INFINITY
+    await expect(putBlob(withMarksLifted(blobs, flaky), bytes)).rejects.toThrow('S3 is away')
+  }, 20_000)
 
   it('waits for a deletion under way, and then finds it gone', async () => {
     const digest = await store('going')

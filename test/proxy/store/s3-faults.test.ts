@@ -360,11 +360,25 @@ describe('a deletion of many', () => {
     expect(has(small)).toBe(true)
   })
 
-  it('bucket S18: fails as a whole where the 200 is an error', async () => {
+  it.each([
+    ['bucket S18: within a 200', { kind: 'error-in-200', code: 'InternalError' }],
+    ['bucket S6: with a 500', { kind: 'error', status: 500, code: 'InternalError' }],
+    ['bucket S13: to our credentials', { kind: 'error', status: 403, code: 'AccessDenied' }],
+    ['since it wants another checksum', { kind: 'error', status: 400, code: 'MissingContentMD5' }],
+  ] as const)('that S3 refuses %s is a failure of each of them', async (_, fault) => {
     const store = await openStore()
     await putBlob(store, small)
-    s3.next('DeleteObjects', { kind: 'error-in-200', code: 'InternalError' }, 3)
-    await expect(collect(store.list()).then(store.deleteMany)).rejects.toThrow(StoreUnavailableError)
+    s3.next('DeleteObjects', fault, 3)
+    const [failure, ...others] = await collect(store.list()).then(store.deleteMany)
+    expect(failure).toEqual({ digest: digestOf(small), reason: expect.stringContaining(fault.code) })
+    expect(others).toEqual([])
     expect(has(small)).toBe(true)
+  })
+
+  it('fails as a whole where S3 says nothing: it may come to it later', async () => {
+    const store = await openStore()
+    await putBlob(store, small)
+    s3.always(['DeleteObjects'], { kind: 'hang' })
+    await expect(collect(store.list()).then(store.deleteMany)).rejects.toThrow(StoreUnavailableError)
   })
 })
