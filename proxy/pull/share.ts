@@ -119,7 +119,8 @@ export function createShare(
   /** What we read goes on until the one who brings the same has answered: two who refuse each other would take turns for ever. */
   async function cutOver(): Promise<void> {
     const to = leader
-    const refusal = to && reading ? await bringers.refusalOf(to) : undefined
+    const isReading = reading && !reading.destroyed
+    const refusal = to && isReading ? await bringers.refusalOf(to) : undefined
     if (leader !== to) return
     if (to && refusal) return leaveBe(to, refusal)
     tell('hands-over', to)
