@@ -16,7 +16,8 @@ export interface Breaker {
   readonly available: boolean
   /**
    * Runs the work for at most `ms`; `signal` aborts it then. Throws StoreUnavailableError, at once where the store is
-   * known to be away; what is no trouble of the store's is thrown as it is.
+   * known to be away; what is no trouble of the store's is thrown as it is, as is what the work throws before it gives a
+   * promise, since nothing was asked then.
    */
   run<T>(work: (signal: AbortSignal) => Promise<T>, ms: number): Promise<T>
   /** Counts trouble that showed elsewhere, as in the middle of a body. */
@@ -84,12 +85,18 @@ export function createBreaker(options: BreakerOptions): Breaker {
 
     async run(work, ms) {
       if (!available) throw new StoreUnavailableError(`${name} is away`, { cause: why })
+      let asked = false
+      const ask = (signal: AbortSignal) => {
+        const answer = work(signal)
+        asked = true
+        return answer
+      }
       try {
-        const result = await inTime(work, ms)
+        const result = await inTime(ask, ms)
         failures = 0
         return result
       } catch (error) {
-        if (!(error instanceof StoreTimeoutError) && !isTrouble(error)) throw error
+        if (!asked || (!(error instanceof StoreTimeoutError) && !isTrouble(error))) throw error
         failed(error)
         throw new StoreUnavailableError(`${name} did not do what it was asked`, { cause: error })
       }

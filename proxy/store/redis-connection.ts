@@ -5,7 +5,7 @@ import type { RedisAddress } from './redis-address.ts'
 
 /** Commands to Redis, one at a time; those of one turn of the event loop share their round trip. */
 export interface RedisConnection {
-  /** Throws RedisReplyError for what Redis refuses; anything else thrown means that it was not reached. Waits for no connection. */
+  /** Throws RedisReplyError for what Redis refuses; anything else that it rejects with means that it was not reached. Waits for no connection. */
   send(command: string, ...args: readonly (string | number)[]): Promise<unknown>
   /** Resolves when the connection is ready, or after so long. */
   ready(ms: number): Promise<boolean>
@@ -52,14 +52,12 @@ export function connectToRedis(address: RedisAddress, random: () => number = Mat
   redis.on('error', () => {})
 
   return {
-    async send(command, ...args) {
-      try {
-        return await redis.call(command, ...args.map(String))
-      } catch (error) {
+    send(command, ...args) {
+      return redis.call(command, ...args.map(String)).catch((error: unknown) => {
         if (error instanceof Error && error.name === 'ReplyError')
           throw new RedisReplyError(error.message, error)
         throw error
-      }
+      })
     },
 
     ready(ms) {

@@ -6,16 +6,28 @@ import {
   parseMention,
   parseTagDocument,
 } from './documents.ts'
-import type { IndexStore, LinkEntry, LinkKey, Listed, TagEntry, TagKey, Use, UseKey } from './index-store.ts'
+import type {
+  IndexStore,
+  LinkEntry,
+  LinkKey,
+  Listed,
+  Mention,
+  TagEntry,
+  TagKey,
+  Use,
+  UseKey,
+} from './index-store.ts'
 import { type RedisConnection, RedisReplyError } from './redis-connection.ts'
 import {
   deleteLinkScript,
   deleteTagScript,
   enlistScript,
+  mentionScript,
   putFieldScript,
   putLinkScript,
   putTagScript,
   touchTagScript,
+  unmentionScript,
   useScript,
 } from './redis-scripts.ts'
 
@@ -23,7 +35,7 @@ import {
 const layout = 'hw1'
 const version = '1'
 
-/** Members read at a time by the lists, and uses written at a time. */
+/** Members read at a time by the lists, uses and mentions written at a time: nobody waits long for any of them. */
 const pageSize = 500
 
 /** One upstream and repository: all that is atomic together, and so in one slot of a cluster. */
@@ -119,24 +131,29 @@ export function createRedisIndexStore({ redis }: { redis: Pick<RedisConnection, 
       return linkEntry(await readLink(key))
     },
 
+    /** The mentions come first: without the entry it is put again, with it nobody would. */
     async putLink(key, entry) {
-      const { origin, size, children } = entry
-      const manifest = key.kind === 'manifest' ? key.digest : ''
-      const said = manifest === '' ? [] : children.flatMap((child) => [child.digest, JSON.stringify(child)])
-      const args = [version, formatLinkDocument(entry), origin, linkMember(key), manifest, mentionsOf(key)]
-      const [before] = await Promise.all([
-        run(putLinkScript, [linkKeyOf(key), linksOf(key)], ...args, ...said),
+      const { origin, size } = entry
+      const children = key.kind === 'manifest' ? entry.children : []
+      const mentions = pagesOf(children).map((page) =>
+        page.flatMap((child) => [child.digest, JSON.stringify(child)]),
+      )
+      const last = mentions.pop() ?? []
+      for (const said of mentions) {
+        await run(mentionScript, [linkKeyOf(key)], key.digest, mentionsOf(key), ...said)
+      }
+      const args = [version, formatLinkDocument(entry), origin, linkMember(key), key.digest, mentionsOf(key)]
+      const [replaced] = await Promise.all([
+        run(putLinkScript, [linkKeyOf(key), linksOf(key)], ...args, ...last),
         run(putFieldScript, [possessionOf(origin, key.digest)], linkKeyOf(key), size),
         ...enlist(key),
       ])
-      if (typeof before === 'string' && before !== origin) await dispossess(before, key)
+      await forget(key, replaced, { origin, children })
     },
 
     async deleteLink(key) {
-      const manifest = key.kind === 'manifest' ? key.digest : ''
-      const args = [linkMember(key), manifest, mentionsOf(key)]
-      const origin = await run(deleteLinkScript, [linkKeyOf(key), linksOf(key)], ...args)
-      if (typeof origin === 'string') await dispossess(origin, key)
+      const deleted = await run(deleteLinkScript, [linkKeyOf(key), linksOf(key)], linkMember(key))
+      await forget(key, deleted)
     },
 
     async getPossession(origin, digest) {
@@ -194,8 +211,19 @@ export function createRedisIndexStore({ redis }: { redis: Pick<RedisConnection, 
     async close() {},
   }
 
-  async function dispossess(origin: string, key: LinkKey): Promise<void> {
-    await redis.send('HDEL', possessionOf(origin, key.digest), linkKeyOf(key))
+  /** What went with an entry, given as its origin and its text, but for what there is still. */
+  async function forget(key: LinkKey, gone: unknown, still?: Pick<LinkEntry, 'origin' | 'children'>) {
+    const [origin = '', text = ''] = Array.isArray(gone) ? texts(gone) : []
+    if (origin !== '' && origin !== still?.origin) {
+      await redis.send('HDEL', possessionOf(origin, key.digest), linkKeyOf(key))
+    }
+    const entry = text !== '' && key.kind === 'manifest' ? parseLinkDocument(text) : undefined
+    const kept = new Set(still?.children.map(({ digest }) => digest))
+    const children = entry?.children.filter(({ digest }) => !kept.has(digest)) ?? []
+    for (const page of pagesOf(children)) {
+      const digests = page.map(({ digest }) => digest)
+      await run(unmentionScript, [linkKeyOf(key)], key.digest, mentionsOf(key), ...digests)
+    }
   }
 
   async function record(use: Use): Promise<void> {
@@ -227,6 +255,11 @@ function parseLinkMember(place: Place, member: string): LinkKey | undefined {
 function numberOf(value: unknown): number | undefined {
   const number = typeof value === 'string' && value !== '' ? Number(value) : Number.NaN
   return Number.isFinite(number) ? number : undefined
+}
+
+function pagesOf(children: readonly Mention[]): (readonly Mention[])[] {
+  const count = Math.ceil(children.length / pageSize)
+  return Array.from({ length: count }, (_, page) => children.slice(page * pageSize, (page + 1) * pageSize))
 }
 
 function texts(reply: readonly unknown[]): string[] {

@@ -25,16 +25,10 @@ local function get(key, ...)
   if found.err then return {} end
   return found
 end
-local function childrenOf(entry)
-  local ok, value = pcall(cjson.decode, entry or '')
-  if ok and type(value) == 'table' and type(value.children) == 'table' then return value.children end
-  return {}
-end
-local function forget(prefix, children, manifest)
-  for _, child in ipairs(children) do
-    if type(child) == 'table' and type(child.digest) == 'string' then
-      redis.pcall('HDEL', prefix .. child.digest, manifest)
-    end
+local function mention(prefix, manifest, first)
+  for i = first, #ARGV, 2 do
+    local refused = put(prefix .. ARGV[i], manifest, ARGV[i + 1])
+    if refused then return refused end
   end
 end
 `
@@ -76,26 +70,31 @@ redis.pcall('ZREM', KEYS[2], ARGV[1])
 return 1`
 
 /**
- * KEYS: entry, list. ARGV: version, entry, origin, member, the manifest's digest or nothing, the prefix of the keys of
- * mentions, then each child's digest and what is said of it. Gives the origin there was before.
+ * KEYS: entry, list. ARGV: version, entry, origin, member, the manifest's digest, the prefix of the keys of mentions, then
+ * some children's digests, each with what is said of it. Gives the origin there was before, and the entry if it was another.
  */
 export const putLinkScript = `${helpers}
 local known = get(KEYS[1], 'e', 'o')
-local refused = put(KEYS[1], 'v', ARGV[1], 'e', ARGV[2], 'o', ARGV[3]) or enlist(KEYS[2], ARGV[4])
+local refused = put(KEYS[1], 'v', ARGV[1], 'e', ARGV[2], 'o', ARGV[3]) or enlist(KEYS[2], ARGV[4]) or
+  mention(ARGV[6], ARGV[5], 7)
 if refused then return refused end
-if ARGV[5] ~= '' then
-  forget(ARGV[6], childrenOf(known[1]), ARGV[5])
-  for i = 7, #ARGV, 2 do put(ARGV[6] .. ARGV[i], ARGV[5], ARGV[i + 1]) end
-end
-return known[2]`
+return {known[2] or '', known[1] ~= ARGV[2] and known[1] or ''}`
 
-/** KEYS: entry, list. ARGV: member, the manifest's digest or nothing, the prefix of the keys of mentions. Gives the origin. */
+/** KEYS: entry, list. ARGV: member. Gives the origin and the entry. */
 export const deleteLinkScript = `${helpers}
 local known = get(KEYS[1], 'e', 'o')
 redis.call('DEL', KEYS[1])
 redis.pcall('ZREM', KEYS[2], ARGV[1])
-if ARGV[2] ~= '' then forget(ARGV[3], childrenOf(known[1]), ARGV[2]) end
-return known[2]`
+return {known[2] or '', known[1] or ''}`
+
+/** KEYS: entry. ARGV: the manifest's digest, the prefix of the keys of mentions, then as for a link. */
+export const mentionScript = `${helpers}
+return mention(ARGV[2], ARGV[1], 3) or 1`
+
+/** KEYS: entry. ARGV: the manifest's digest, the prefix of the keys of mentions, children's digests. */
+export const unmentionScript = `
+for i = 3, #ARGV do redis.pcall('HDEL', ARGV[2] .. ARGV[i], ARGV[1]) end
+return 1`
 
 /** KEYS: entry. ARGV: the least that its usedAt and its downloads may be. */
 export const raiseUseScript = `${helpers}

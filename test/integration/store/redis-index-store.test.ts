@@ -97,6 +97,25 @@ describeWithParts(['redis-server'], 'over a real Redis', () => {
     expect(new Set(places)).toEqual(new Set([`{${tag.upstreamId}/${tag.repository}}`]))
   })
 
+  it('asks for little at a time, however many children a manifest has', async () => {
+    await redis.send('FLUSHALL')
+    let most = 0
+    const counting: Pick<RedisConnection, 'send'> = {
+      send(...command) {
+        most = Math.max(most, command.length)
+        return redis.send(...command)
+      },
+    }
+    const index = createRedisIndexStore({ redis: counting })
+    const children = Array.from({ length: 5_000 }, (_, n) => ({
+      ...layer,
+      digest: digestOf(Buffer.from(`${n}`)),
+    }))
+    await index.putLink(link, { ...linkEntry, children })
+    await index.putLink(link, linkEntry)
+    expect(most).toBeLessThan(1_100)
+  })
+
   it('sends what is asked at once without waiting in between', async () => {
     await (await empty()).putTag(tag, tagEntry)
     const held = await holdBack(server.port, 'HMGET', 200)

@@ -47,6 +47,15 @@ it('opens after so many failures in a row, and then asks nobody', async () => {
   expect(asked).toBe(false)
 })
 
+it('does not count what never came as far as asking', async () => {
+  const { breaker } = rig({ failuresToOpen: 1 })
+  const work = () => {
+    throw new Trouble()
+  }
+  await expect(breaker.run(work, 1000)).rejects.toThrow(Trouble)
+  expect(breaker.available).toBe(true)
+})
+
 it('opens at once when an answer does not come in time, and aborts the asking', async () => {
   const { breaker } = rig()
   const startedAt = performance.now()
