@@ -7,7 +7,7 @@ import {
   routeSecretType,
   type UpstreamRoute,
 } from '../proxy/routes.ts'
-import { type Owner, ownerAnnotations } from './observed.ts'
+import { type Owner, ownerAnnotations, type SeenDocument } from './observed.ts'
 import type { SecretToApply } from './runtime/cluster.ts'
 import { isSame } from './runtime/conditions.ts'
 
@@ -38,11 +38,20 @@ export function secretOf(document: RouteDocument): SecretToApply {
     name: documentName({ kind, namespace, name }),
     type: routeSecretType,
     labels: { 'app.kubernetes.io/managed-by': 'headwater-operator' },
-    annotations: {
-      [ownerAnnotations.kind]: kind,
-      [ownerAnnotations.namespace]: namespace,
-      [ownerAnnotations.name]: name,
-    },
+    annotations: annotationsOf({ kind, namespace, name }),
     data: { [routeSecretKey]: Buffer.from(JSON.stringify(document)).toString('base64') },
+  }
+}
+
+/** Whether it says whose it is: somebody may have taken that away, or written another there. */
+export function isMarked({ metadata }: SeenDocument, owner: Owner): boolean {
+  return Object.entries(annotationsOf(owner)).every(([name, value]) => metadata.annotations[name] === value)
+}
+
+function annotationsOf({ kind, namespace, name }: Owner): Readonly<Record<string, string>> {
+  return {
+    [ownerAnnotations.kind]: kind,
+    [ownerAnnotations.namespace]: namespace,
+    [ownerAnnotations.name]: name,
   }
 }

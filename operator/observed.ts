@@ -33,7 +33,7 @@ export type SeenConfigMap = ConfigMap & { readonly metadata: SeenMetadata }
 /** A Secret of the routes namespace. */
 export interface SeenDocument {
   readonly metadata: SeenMetadata
-  /** Whose document it says it is; undefined when it does not say. */
+  /** Whose document it says it is: its annotations, else what is in it. Undefined when neither does. */
   readonly owner: Owner | undefined
   /** Undefined when it cannot be read, as after going back to an older version. */
   readonly document: RouteDocument | undefined
@@ -104,11 +104,12 @@ export function observeDocument(raw: unknown): SeenDocument {
   const namespace = annotations[ownerAnnotations.namespace]
   const name = annotations[ownerAnnotations.name]
   const isOwned = (kind === 'Upstream' || kind === 'VirtualRegistry') && namespace && name
-  return {
-    metadata,
-    owner: isOwned ? { kind, namespace, name } : undefined,
-    document: readDocument(texts(record(raw).data)[routeSecretKey]),
-  }
+  const document = readDocument(texts(record(raw).data)[routeSecretKey])
+  return { metadata, owner: isOwned ? { kind, namespace, name } : document && ownerIn(document), document }
+}
+
+function ownerIn({ route: { kind, namespace, name } }: RouteDocument): Owner {
+  return { kind, namespace, name }
 }
 
 /** Undefined for what is no document, or one of another version that cannot be read here. */

@@ -147,12 +147,14 @@ function connect(
   world.policies.onChange((key) => policies.queue.add(key))
   world.documents.onChange((key, previous, current) => {
     documents.queue.add(key)
-    const owner = (current ?? previous)?.owner
-    if (owner === undefined) return
-    const { queue } = owner.kind === 'Upstream' ? upstreams : registries
-    queue.add(`${owner.namespace}/${owner.name}`)
     const isAsBefore = previous?.document?.revision === current?.document?.revision
-    if (owner.kind === 'Upstream' && !isAsBefore) registriesOf(`${owner.namespace}/${owner.name}`)
+    // whoever it was taken from, too
+    for (const owner of [previous?.owner, current?.owner]) {
+      if (owner === undefined) continue
+      const { queue } = owner.kind === 'Upstream' ? upstreams : registries
+      queue.add(`${owner.namespace}/${owner.name}`)
+      if (owner.kind === 'Upstream' && !isAsBefore) registriesOf(`${owner.namespace}/${owner.name}`)
+    }
     if (previous !== undefined) release(groundsLeft(previous, current))
   })
 }

@@ -1,7 +1,7 @@
 import type { RegistryRoute, RouteDocument, UpstreamRoute } from '../proxy/routes.ts'
 import { apiVersion } from './api/object.ts'
 import type { Delivery } from './delivery.ts'
-import { nextDocument, secretOf } from './documents.ts'
+import { isMarked, nextDocument, secretOf } from './documents.ts'
 import { observeDocument, type Seen, type SeenDocument } from './observed.ts'
 import type { Patience } from './patience.ts'
 import { ApiError, isStatus } from './runtime/api-error.ts'
@@ -103,7 +103,8 @@ export async function settleDocument(
   readonly refusal: ApiError | undefined
 }> {
   const document = nextDocument(route, stored?.document, newRevision)
-  if (document === stored?.document) return { document, isWritten: false, refusal: undefined }
+  if (document === stored?.document && isMarked(stored, route))
+    return { document, isWritten: false, refusal: undefined }
   const refusal = await refusalOf(async () => {
     const raw = await cluster.applySecret(secretOf(document))
     world.documents.put(observeDocument(raw))

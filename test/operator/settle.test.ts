@@ -140,3 +140,54 @@ describe('a document that the API server does not take', () => {
     await later.stop()
   }, 30_000)
 })
+
+describe('a document that says no more whose it is', () => {
+  const strip = (fake: FakeCluster, kind: 'Upstream' | 'VirtualRegistry', name: string, more = {}) => {
+    const stored = fake.get('secrets', documentName({ kind, namespace: 'default', name }), routesNamespace)
+    fake.apply('secrets', { ...stored, metadata: { ...stored.metadata, annotations: {} }, ...more })
+  }
+  const marked = (fake: FakeCluster, kind: 'Upstream' | 'VirtualRegistry', name: string) =>
+    fake.get('secrets', documentName({ kind, namespace: 'default', name }), routesNamespace)?.metadata
+      .annotations['headwater.dev/owner-name']
+
+  it.each([
+    ['Upstream', 'hub'],
+    ['VirtualRegistry', 'all'],
+  ] as const)('is told so again, and is not deleted meanwhile, of a %s', async (kind, name) => {
+    const { fake, operator } = await settled()
+    fake.writes.length = 0
+    strip(fake, kind, name)
+    await operator.untilIdle()
+    await operator.stop()
+    expect(fake.writes.filter((write) => write.startsWith('delete'))).toEqual([])
+    expect(marked(fake, kind, name)).toBe(name)
+    expect(fake.documents()).toHaveLength(2)
+  })
+
+  it.each([
+    ['cannot be read, either', { data: { document: btoa('{}') } }, {}],
+    ['says that it is another’s', {}, { 'headwater.dev/owner-name': 'other' }],
+  ])('is made anew where it %s', async (_title, more, annotations) => {
+    const { fake, operator } = await settled()
+    const key = { kind: 'VirtualRegistry', namespace: 'default', name: 'all' } as const
+    const stored = fake.get('secrets', documentName(key), routesNamespace)
+    const { metadata } = stored
+    const named = Object.keys(annotations).length > 0 ? { ...metadata.annotations, ...annotations } : {}
+    fake.apply('secrets', { ...stored, metadata: { ...metadata, annotations: named }, ...more })
+    await operator.untilIdle()
+    await operator.stop()
+    expect(marked(fake, 'VirtualRegistry', 'all')).toBe('all')
+    expect(fake.documents()).toHaveLength(2)
+  })
+
+  it('goes with its object', async () => {
+    const { fake, operator } = await settled()
+    await operator.stop()
+    strip(fake, 'VirtualRegistry', 'all')
+    fake.remove('virtualregistries', 'all')
+    const later = startFakeOperator(fake)
+    await later.untilIdle()
+    await later.stop()
+    expect(fake.documents().map(({ route }) => route.name)).toEqual(['hub'])
+  })
+})
