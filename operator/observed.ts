@@ -4,6 +4,7 @@ import type { Condition } from './api/condition.ts'
 import type { ConfigMap, Secret } from './api/core.ts'
 import { allowPlainHttpAnnotation, registryHostAnnotation } from './api/object.ts'
 import { type FieldProblem, parseResource } from './api/parse.ts'
+import { usableConfigMapValues, usableSecretValues } from './usable-values.ts'
 
 /** Of the metadata of any object, what decisions and writes need. */
 export interface SeenMetadata {
@@ -70,24 +71,18 @@ export function observeSecret(raw: unknown): SeenSecret {
     kind: 'Secret',
     metadata: { ...metadata, annotations },
     type: String(type),
-    data: texts(data),
+    data: usableSecretValues(String(type), texts(data)),
     stringData: {},
   }
 }
 
-/** Of a ConfigMap only certificates are kept: all of them are watched, and most are of others. */
 export function observeConfigMap(raw: unknown): SeenConfigMap {
   const { data, binaryData } = record(raw)
-  const kept = (values: unknown, isWanted: (text: string) => boolean) =>
-    Object.fromEntries(Object.entries(texts(values)).map(([key, text]) => [key, isWanted(text) ? text : '']))
   return {
     apiVersion: 'v1',
     kind: 'ConfigMap',
     metadata: { ...observeMetadata(raw), annotations: {} },
-    data: kept(data, (text) => text.includes('-----BEGIN CERTIFICATE-----')),
-    binaryData: kept(binaryData, (text) =>
-      Buffer.from(text, 'base64').includes('-----BEGIN CERTIFICATE-----'),
-    ),
+    ...usableConfigMapValues({ data: texts(data), binaryData: texts(binaryData) }),
   }
 }
 

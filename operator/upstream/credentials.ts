@@ -128,12 +128,33 @@ function authsOf(text: string): [string, unknown][] | undefined {
   }
 }
 
+/** The same text less all that is not read of it here. */
+export function trimDockerConfig(text: string): string {
+  const entries = authsOf(text)
+  if (entries === undefined) return ''
+  const auths = entries.map(([host, entry]) => [host, isObject(entry) ? trimEntry(entry) : {}])
+  return JSON.stringify({ auths: Object.fromEntries(auths) })
+}
+
+function trimEntry(entry: Record<string, unknown>): Record<string, string> {
+  const longest = { auth: longestAuth, username: tooLong, password: tooLong }
+  const texts = Object.entries(longest).flatMap(([field, most]) => {
+    const value = entry[field]
+    return typeof value === 'string' ? [[field, value.slice(0, most)]] : []
+  })
+  return Object.fromEntries(texts)
+}
+
 /** Docker itself pads the password with NULs. */
 function decode(auth: string): string {
   return Buffer.from(auth, 'base64').toString('utf8').replace(/\0+$/, '')
 }
 
 const maxLength = 16 * 1024
+/** Of a name or password no more is needed to see that it is. */
+export const tooLong = maxLength + 1
+/** In base64 that is longer one of the two is, whatever signs they have. */
+const longestAuth = 12 * maxLength
 
 function checked(name: string, credentials: Credentials): Chosen {
   for (const [what, value] of Object.entries(credentials)) {
