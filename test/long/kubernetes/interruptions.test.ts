@@ -138,9 +138,10 @@ describeWithParts(apiServerParts, 'an operator that is interrupted', () => {
       await untilItIs(scenario, wanted[index]!)
       await untilQuiet(leader)
       const before = leader.relay.writes.length
+      const watches = leader.relay.watches()
       leader.relay.cutWatches()
-      await sleep(2000) // until it watches again, and was told
-      await untilQuiet(leader)
+      await until(() => leader.relay.watches() === watches)
+      await untilQuiet(leader) // it was told everything
       expect(await scenario.picture()).toEqual(wanted[index])
       // of what was deleted it cannot know at once that it was
       if (index < 2) expect(leader.relay.writes).toHaveLength(before)

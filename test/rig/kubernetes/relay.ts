@@ -31,6 +31,8 @@ export interface Relay {
   readonly writes: readonly string[]
   /** How many requests that write came, those of the Lease and of events too. */
   received(): number
+  /** How many watches are open. */
+  watches(): number
   /** Nothing comes any more through the watches that are open, and nobody is told. */
   silenceWatches(): void
   /** Ends the watches that are open, out of order. */
@@ -132,11 +134,13 @@ export async function startRelay(
     kubeconfig,
     writes,
     received: () => received,
+    watches: () => watches.size,
     silenceWatches() {
       for (const each of watches) silent.add(each)
     },
     cutWatches() {
       for (const each of watches) each.destroy()
+      watches.clear()
     },
     repeatEvents() {
       doesRepeat = true
