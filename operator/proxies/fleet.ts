@@ -6,7 +6,9 @@ import {
   countsOf,
   judgeHealth,
   judgeProgrammed,
+  notAsked,
   type ProxyView,
+  proxiesUnknown,
   servedBy,
   sumCounts,
   wordsAbout,
@@ -16,6 +18,8 @@ import {
 export interface Fleet extends Delivery {
   /** From now on these are all the proxies there are, each by the URL of its internal listener. */
   setProxies(urls: readonly string[]): void
+  /** It is not known which proxies there are, as long as nothing of this source could be read. */
+  setUnread(source: string): void
   /** Of proxies that are not among those there are, nothing is taken. */
   setState(url: string, state: ProxyState): void
   setTrouble(url: string, trouble: string): void
@@ -40,6 +44,8 @@ export function createFleet({ now }: { readonly now: () => number }): Fleet {
   const listeners: ((kind: Delivered, key: string) => void)[] = []
   const unsettled = new Map<string, Unsettled>()
   let views: Map<string, ProxyView> | undefined
+  /** What is said for as long as it is not known which proxies there are. */
+  let unknown = notAsked
 
   const tell = (kind: Delivered, key: string) => {
     for (const listener of listeners) listener(kind, key)
@@ -50,7 +56,7 @@ export function createFleet({ now }: { readonly now: () => number }): Fleet {
   const all = () => (views === undefined ? [] : [...views.values()])
 
   function judge({ kind, key, revision }: Pick<Unsettled, 'kind' | 'key' | 'revision'>): Verdict {
-    return judgeProgrammed(views && all(), { kind, key, revision })
+    return views === undefined ? unknown : judgeProgrammed(all(), { kind, key, revision })
   }
 
   function settle(): void {
@@ -101,6 +107,10 @@ export function createFleet({ now }: { readonly now: () => number }): Fleet {
       for (const [url, view] of before) {
         if (!views.has(url)) compare(view, undefined)
       }
+      settle()
+    },
+    setUnread(source) {
+      unknown = proxiesUnknown(source)
       settle()
     },
     setState: (url, state) => put(url, () => ({ state, trouble: undefined })),

@@ -29,7 +29,10 @@ export async function followProxies(options: FollowOptions, signal: AbortSignal)
     const reflector = createReflector({
       source: slices,
       transform: observeSlice,
-      onFailure: (error) => options.onFailure?.(slices.name, error),
+      onFailure: (error) => {
+        options.onFailure?.(slices.name, error)
+        fleet.setUnread(slices.name)
+      },
       onRecovery: () => options.onRecovery?.(slices.name),
     })
     const set = () => {

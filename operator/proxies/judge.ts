@@ -19,12 +19,10 @@ export function servedBy(revision: string): Verdict {
   }
 }
 
-/** Undefined views: it is not known yet which proxies there are. */
 export function judgeProgrammed(
-  views: readonly ProxyView[] | undefined,
+  views: readonly ProxyView[],
   { kind, key, revision }: { readonly kind: Delivered; readonly key: string; readonly revision: string },
 ): Verdict {
-  if (views === undefined) return notAsked
   const states = readyStates(views)
   const behind = states.filter((state) => revisionsOf(state, kind)[key] !== revision)
   const refusing = refusalOf(behind, kind, key)
@@ -76,10 +74,15 @@ export function countsOf(views: readonly ProxyView[], key: string): CacheCount[]
   return caches.includes(undefined) ? undefined : caches.flatMap((cache) => cache?.[key] ?? [])
 }
 
-const notAsked: Verdict = {
+export const notAsked: Verdict = {
   status: 'Unknown',
   reason: 'NotAsked',
   message: 'the proxies have not been asked yet',
+}
+/** Without why: it changes while the endpoints stay unread, and each time every status would. */
+export function proxiesUnknown(source: string): Verdict {
+  const message = `it is not known which proxies there are: the ${source} cannot be read; the log of the operator says why`
+  return { status: 'Unknown', reason: 'ProxiesUnknown', message }
 }
 const pending: Verdict = {
   status: 'False',

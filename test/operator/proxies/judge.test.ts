@@ -30,7 +30,7 @@ const away = (state?: ProxyState): ProxyView => ({ state, trouble: 'ECONNREFUSED
 const problems = { [documentName(name)]: 'needs what this version cannot do: redirect' }
 
 describe('Programmed', () => {
-  it.each<[string, readonly ProxyView[] | undefined, string, string]>([
+  it.each<[string, readonly ProxyView[], string, string]>([
     ['all serve it', [serves('r2'), serves('r2')], 'True', 'Programmed'],
     ['one serves an older one', [serves('r2'), serves('r1')], 'False', 'Pending'],
     ['one has none of it', [serves('r2'), view()], 'False', 'Pending'],
@@ -48,7 +48,6 @@ describe('Programmed', () => {
     ],
     ['none is ready', [serves('r2', { isReady: false })], 'False', 'NoProxies'],
     ['there is none', [], 'False', 'NoProxies'],
-    ['it is not known which there are', undefined, 'Unknown', 'NotAsked'],
     ['one was not asked yet', [serves('r2'), unasked], 'Unknown', 'NotAsked'],
     ['one cannot be asked', [serves('r2'), away()], 'Unknown', 'ProxyUnreachable'],
     [
