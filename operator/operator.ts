@@ -12,7 +12,6 @@ import { createSweeper } from './sweep.ts'
 import { createUpstreamReconciler } from './upstream/reconcile.ts'
 import { createUpstreamStates } from './upstream/state.ts'
 import type { Grants } from './virtual-registry/grants.ts'
-import { wantedClaim } from './virtual-registry/plan.ts'
 import { createRegistryReconciler } from './virtual-registry/reconcile.ts'
 import { groundsOf, heldClaim, type World } from './world.ts'
 
@@ -107,7 +106,7 @@ interface Controllers {
 /** Which keys a change concerns. */
 function connect(
   { upstreams, registries, policies, documents }: Controllers,
-  { world, grants, delivery }: OperatorOptions,
+  { world, delivery }: OperatorOptions,
 ): void {
   const registriesOf = (upstreamKey: string) => {
     for (const each of world.registries.select('upstream', upstreamKey)) registries.queue.add(keyOf(each))
@@ -142,7 +141,7 @@ function connect(
     if (isGone(current)) documents.queue.add(world.documentKey(ownerOf('VirtualRegistry', key)))
     else registries.queue.add(key)
     if (previous !== undefined && isAnother(previous, current))
-      release(groundsOf(wantedClaim(previous, grants)))
+      release(groundsOf(world.wantedClaim(previous)))
   })
   world.policies.onChange((key) => policies.queue.add(key))
   world.documents.onChange((key, previous, current) => {

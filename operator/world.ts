@@ -50,6 +50,8 @@ export interface World {
   lookup(namespace: string): Lookup
   documentOf(owner: Owner): SeenDocument | undefined
   documentKey(owner: Owner): string
+  /** What a registry wants for itself alone. Of the same one it is worked out once: all that share its ground ask for it. */
+  wantedClaim(registry: Seen<VirtualRegistry>): Claim | undefined
   /** Whether objects of this namespace are this operator's to care for. */
   isInScope(namespace: string): boolean
   /** Resolves when everything was read once. */
@@ -81,6 +83,13 @@ export function createWorld({
   const inScopes = (of: (namespace: string | undefined) => ScopedSource['source'][]): ScopedSource[] =>
     scopes.flatMap((namespace) => of(namespace).map((source) => ({ namespace, source })))
 
+  const wanted = new WeakMap<Seen<VirtualRegistry>, { readonly claim: Claim | undefined }>()
+  const wantedOf = (seen: Seen<VirtualRegistry>) => {
+    const known = wanted.get(seen) ?? { claim: wantedClaim(seen, grants) }
+    wanted.set(seen, known)
+    return known.claim
+  }
+
   const upstreams = createKindCache({
     sources: inScopes((namespace) => [customSource(client, plurals.Upstream, { namespace })]),
     transform: (raw) => observeCustom(Upstream, raw),
@@ -90,7 +99,7 @@ export function createWorld({
   const registries = createKindCache({
     sources: inScopes((namespace) => [customSource(client, plurals.VirtualRegistry, { namespace })]),
     transform: (raw) => observeCustom(VirtualRegistry, raw),
-    indexers: { upstream: upstreamsOf, claim: (seen) => groundsOf(wantedClaim(seen, grants)) },
+    indexers: { upstream: upstreamsOf, claim: (seen) => groundsOf(wantedOf(seen)) },
     ...reading,
   })
   const policies = createKindCache({
@@ -138,6 +147,7 @@ export function createWorld({
       configMap: (name) => configMaps.get(`${namespace}/${name}`),
     }),
     documentKey,
+    wantedClaim: wantedOf,
     documentOf: (owner) => documents.get(documentKey(owner)),
     isInScope: (namespace) => watchNamespaces.length === 0 || watchNamespaces.includes(namespace),
     synced: Promise.all(caches.map(({ synced }) => synced)),

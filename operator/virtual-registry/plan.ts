@@ -92,7 +92,8 @@ export function registryStatus(
 export function wantedClaim({ resource }: Seen<VirtualRegistry>, grants: Grants): Claim | undefined {
   if (resource === undefined) return undefined
   const { route } = compileRegistry(resource, () => true)
-  return route !== undefined && isPermitted(route, grants) && sizeOf(route) <= largest ? route : undefined
+  if (route === undefined || !isPermitted(route, grants) || sizeOf(route) > largest) return undefined
+  return { path: route.path, hosts: route.hosts }
 }
 
 /** The rest is for the features and the revision beside a route. */

@@ -18,7 +18,7 @@ import { notAccepted } from '../status.ts'
 import { groundsOf, heldClaim, type World } from '../world.ts'
 import type { Contender } from './contest.ts'
 import type { Grants } from './grants.ts'
-import { planRegistry, type RegistryPlan, registryStatus, type UpstreamState, wantedClaim } from './plan.ts'
+import { planRegistry, type RegistryPlan, registryStatus, type UpstreamState } from './plan.ts'
 
 export interface RegistryMeans extends Means {
   readonly grants: Grants
@@ -37,7 +37,7 @@ export function createRegistryReconciler(means: RegistryMeans): (key: string) =>
       registry,
       upstream: (upstream) => upstreamState(`${namespace}/${upstream}`),
       previous: previous?.kind === 'VirtualRegistry' ? previous : undefined,
-      contenders: contendersOf(registry, world, grants),
+      contenders: contendersOf(registry, world),
       grants,
       externalUrl,
     })
@@ -108,8 +108,7 @@ export function createRegistryReconciler(means: RegistryMeans): (key: string) =>
 /** All whose claims meet with those of this one, or with those of one that does: a chain of them settles as one. */
 export function contendersOf(
   registry: Seen<VirtualRegistry>,
-  world: Pick<World, 'registries' | 'documents' | 'documentOf'>,
-  grants: Grants,
+  world: Pick<World, 'registries' | 'documents' | 'documentOf' | 'wantedClaim'>,
 ): Contender[] {
   const found = new Map<string, Contender>()
   const searched = new Set<string>()
@@ -119,7 +118,7 @@ export function contendersOf(
     if (found.has(`${namespace}/${name}`)) return
     const stored = world.documentOf({ kind: 'VirtualRegistry', namespace, name })
     const held = stored && heldClaim(stored)
-    const wanted = isBeingDeleted ? undefined : wantedClaim(each, grants)
+    const wanted = isBeingDeleted ? undefined : world.wantedClaim(each)
     found.set(`${namespace}/${name}`, { namespace, name, uid, creationTimestamp, held, wanted })
     for (const ground of [...groundsOf(held), ...groundsOf(wanted)]) search(ground)
   }
