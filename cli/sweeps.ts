@@ -3,12 +3,14 @@ import type { Log } from '../proxy/log.ts'
 
 const maxTold = 20
 
-/** One line for each sweep that found something. */
+/** One line for each sweep that found something, and one for each part of it that ended early. */
 export function tellSweeps(log: Log, metrics: SweepObserver): SweepObserver {
   return {
     swept(report) {
       metrics.swept(report)
-      const { failures, ...counts } = report
+      const { failures, endedEarly, ...counts } = report
+      for (const { part, error } of endedEarly)
+        log.logger.warn({ part, err: error }, 'a part of a sweep ended early; the next sweep begins it anew')
       if (failures.length > 0) {
         const told = failures.slice(0, maxTold)
         log.logger.error(
@@ -16,10 +18,6 @@ export function tellSweeps(log: Log, metrics: SweepObserver): SweepObserver {
           'a sweep could not delete all',
         )
       } else if (Object.values(counts).some((count) => count > 0)) log.logger.info(counts, 'swept')
-    },
-    sweepFailed(error) {
-      metrics.sweepFailed(error)
-      log.logger.warn({ err: error }, 'a sweep ended early; the next one goes on')
     },
   }
 }

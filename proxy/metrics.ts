@@ -193,7 +193,11 @@ function createSweepMetrics(register: Registry): SweepObserver {
     'headwater_sweep_marked_total',
     'Blobs that were found unlinked, to be deleted after a time of grace.',
   )
-  const failures = counter(register, 'headwater_sweep_failures_total', 'Blobs that could not be deleted.')
+  const failures = counter(
+    register,
+    'headwater_sweep_failures_total',
+    'Blobs and uploads that could not be deleted.',
+  )
   const swept = gauge(
     register,
     'headwater_sweep_last_success_timestamp_seconds',
@@ -201,16 +205,16 @@ function createSweepMetrics(register: Registry): SweepObserver {
   )
   return {
     swept(report) {
-      runs.inc({ result: 'done' })
+      const isDone = report.endedEarly.length === 0
+      runs.inc({ result: isDone ? 'done' : 'failed' })
       removed.inc({ kind: 'blob' }, report.blobs)
       removed.inc({ kind: 'upload' }, report.uploads)
       removed.inc({ kind: 'file' }, report.files)
       bytes.inc(report.blobBytes + report.fileBytes)
       marked.inc(report.marked)
       failures.inc(report.failures.length)
-      swept.setToCurrentTime()
+      if (isDone) swept.setToCurrentTime()
     },
-    sweepFailed: () => runs.inc({ result: 'failed' }),
   }
 }
 

@@ -4,7 +4,7 @@ import type { DeleteFailure } from '../store/blob-store.ts'
 import type { Leftover } from '../store/stored-files.ts'
 import type { Sweepable } from '../store/sweepable.ts'
 import { sweepUnlinked } from './sweep-unlinked.ts'
-import { sweepUploads } from './sweep-uploads.ts'
+import { sweepUploads, type UploadFailure } from './sweep-uploads.ts'
 
 export interface SweepParts {
   readonly stores: Sweepable
@@ -25,13 +25,16 @@ export interface SweepReport {
   readonly marked: number
   readonly blobs: number
   readonly blobBytes: number
-  readonly failures: readonly DeleteFailure[]
+  /** What was to be taken away and was not. */
+  readonly failures: readonly (DeleteFailure | UploadFailure)[]
+  /** What was not looked through to its end; the others were. */
+  readonly endedEarly: readonly { readonly part: SweepPart; readonly error: unknown }[]
 }
+
+export type SweepPart = 'files' | 'uploads' | 'blobs'
 
 export interface SweepObserver {
   swept(report: SweepReport): void
-  /** It ended before its end; what is left is the next one's. */
-  sweepFailed(error: unknown): void
 }
 
 const hourMs = 3_600_000
@@ -42,14 +45,30 @@ const share = 20
 export async function sweep(parts: SweepParts): Promise<SweepReport> {
   const { stores, maySweepShared, now, monotonicNow, graceMs = hourMs / 2, leftoverMs = hourMs } = parts
   const before = now() - leftoverMs
-  const { files, fileBytes } = await sweepFiles(stores.leftovers(), before)
-  const report = { files, fileBytes, uploads: 0, marked: 0, blobs: 0, blobBytes: 0, failures: [] }
-  if (!(await maySweepShared())) return report
+  const endedEarly: { part: SweepPart; error: unknown }[] = []
+  async function attempt<T>(part: SweepPart, work: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await work()
+    } catch (error) {
+      endedEarly.push({ part, error })
+      return undefined
+    }
+  }
 
-  const uploads = stores.uploads ? await sweepUploads(stores.uploads, before) : 0
-  const swept = await sweepUnlinked({ ...stores, now, monotonicNow, graceMs })
-  const { marked, deleted: blobs, deletedBytes: blobBytes, failures } = swept
-  return { ...report, uploads, marked, blobs, blobBytes, failures }
+  const files = await attempt('files', () => sweepFiles(stores.leftovers(), before))
+  const report = { files: 0, fileBytes: 0, uploads: 0, marked: 0, blobs: 0, blobBytes: 0, ...files }
+  if (!(await maySweepShared())) return { ...report, failures: [], endedEarly }
+
+  const { uploads } = stores
+  const tidied = uploads && (await attempt('uploads', () => sweepUploads(uploads, before)))
+  const swept = await attempt('blobs', () => sweepUnlinked({ ...stores, now, monotonicNow, graceMs }))
+  return {
+    ...report,
+    uploads: tidied?.aborted ?? 0,
+    ...(swept && { marked: swept.marked, blobs: swept.deleted, blobBytes: swept.deletedBytes }),
+    failures: [...(tidied?.failures ?? []), ...(swept?.failures ?? [])],
+    endedEarly,
+  }
 }
 
 /** Soon after the start and each hour from then on, until the signal is aborted. */
@@ -63,11 +82,7 @@ export async function runSweeps(
     await sleep(waitMs, undefined, { signal, ref: false }).catch(() => {})
     if (signal.aborted) return
     const begun = parts.monotonicNow()
-    try {
-      observer.swept(await sweep(parts))
-    } catch (error) {
-      observer.sweepFailed(error)
-    }
+    observer.swept(await sweep(parts))
     waitMs = Math.max(eachMs, share * (parts.monotonicNow() - begun))
   }
 }

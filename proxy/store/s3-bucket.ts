@@ -121,7 +121,7 @@ export function createBucket(options: BucketOptions): Bucket {
     } catch (error) {
       if (isFull(error)) throw new NoRoomError('the bucket is full', { cause: error })
       if (!(error instanceof S3ServiceException) || isTrouble(error)) {
-        throw new StoreUnavailableError('S3 did not take what it was given', { cause: error })
+        throw new StoreUnavailableError('S3 did not do what it was asked', { cause: error })
       }
       throw error
     }

@@ -91,8 +91,11 @@ it('stands beside another in one process', async () => {
 
 it('tells what sweeps took away, and when one last came to its end', async () => {
   const report = { files: 1, fileBytes: 10, uploads: 2, marked: 3, blobs: 4, blobBytes: 500 }
-  metrics.swept({ ...report, failures: [{ digest: `sha256:${'a'.repeat(64)}`, reason: 'AccessDenied' }] })
-  metrics.sweepFailed(new Error('S3 is away'))
+  const failures = [{ digest: `sha256:${'a'.repeat(64)}`, reason: 'AccessDenied' }] as const
+  metrics.swept({ ...report, failures, endedEarly: [{ part: 'uploads', error: new Error('S3 is away') }] })
+  expect(await metrics.scrape()).toMatch(/^headwater_sweep_last_success_timestamp_seconds 0$/m)
+  const nothing = { files: 0, fileBytes: 0, uploads: 0, marked: 0, blobs: 0, blobBytes: 0 }
+  metrics.swept({ ...nothing, failures: [], endedEarly: [] })
   const lines = (await metrics.scrape()).split('\n').filter((line) => line.startsWith('headwater_sweep_'))
   expect(lines).toEqual(
     expect.arrayContaining([

@@ -127,11 +127,15 @@ export async function deleteAgainstPulls(options: DeletingOptions): Promise<Dele
   async function sweepOnce({ stores }: (typeof replicas)[number]): Promise<void> {
     const clocks = { now: Date.now, monotonicNow: () => performance.now() }
     const parts = { stores: stores.sweepable, maySweepShared: () => true, ...clocks, graceMs }
-    const report = await insisting(() => sweep(parts))
+    const report = await insisting(async () => {
+      const { endedEarly, ...done } = await sweep(parts)
+      for (const { error } of endedEarly) throw error
+      return done
+    })
     story.sweeps += 1
     story.marked += report.marked
     story.deleted += report.blobs
-    for (const { digest, reason } of report.failures) story.failed.push(`deleting ${digest}: ${reason}`)
+    for (const failure of report.failures) story.failed.push(`deleting ${JSON.stringify(failure)}`)
   }
 
   /** On a busy machine S3 may be away for a moment. */

@@ -59,6 +59,9 @@ async function link(digest: Digest, kind: 'blob' | 'manifest' = 'blob'): Promise
   await documents.put(linkDocumentKey({ ...place, kind, digest }), formatLinkDocument(entry))
 }
 
+const endedIn = (part: string, message: string) => ({
+  endedEarly: [{ part, error: expect.objectContaining({ message }) }],
+})
 const unlink = (digest: Digest) => documents.delete(linkDocumentKey({ ...place, kind: 'blob', digest }))
 const isStored = async (digest: Digest) => (await blobs.stat(digest)) !== undefined
 
@@ -128,7 +131,7 @@ describe('a blob that nothing links', () => {
         throw new Error('killed')
       },
     }
-    await expect(sweepAfter(graceMs, { blobs: dying })).rejects.toThrow('killed')
+    expect(await sweepAfter(graceMs, { blobs: dying })).toMatchObject(endedIn('blobs', 'killed'))
     expect(await sweepAfter(30_000)).toMatchObject({ blobs: 0 })
     expect(await sweepAfter(30_000)).toMatchObject({ blobs: 1 })
     expect(await isStored(digest)).toBe(false)
@@ -204,7 +207,7 @@ describe('a blob that is linked', () => {
       },
     }
     for (let n = 0; n < 3; n++)
-      await expect(sweepAfter(graceMs, { documents: broken })).rejects.toThrow('S3 is away')
+      expect(await sweepAfter(graceMs, { documents: broken })).toMatchObject(endedIn('blobs', 'S3 is away'))
     expect(await isStored(digest)).toBe(true)
   })
 })
@@ -289,6 +292,63 @@ describe('a replica that is not the one to sweep what all share', () => {
   })
 })
 
+describe('a part of a sweep that fails', () => {
+  const uploadsOf = (
+    uploads: Partial<NonNullable<Sweepable['uploads']>>,
+    keys: readonly string[] = ['blobs/bad', 'blobs/good'],
+  ): Sweepable['uploads'] => ({
+    prefix: 'blobs/',
+    async *listUploads() {
+      for (const key of keys) yield { key, uploadId: key, startedAt: time - 3_600_000 }
+    },
+    lastPartAt: async () => undefined,
+    abortUpload: async () => {},
+    ...uploads,
+  })
+  const refused = () => new StoreUnavailableError('S3 is away', { cause: new Error('Access Denied') })
+
+  it('does not keep the others from their end', async () => {
+    await store('unlinked')
+    const uploads = uploadsOf({
+      // biome-ignore lint/correctness/useYield: it fails before it has anything
+      async *listUploads() {
+        throw refused()
+      },
+    })
+    const leftovers = (): never => {
+      throw new Error('the disk is ill')
+    }
+    await sweepAfter(0)
+    const report = await sweepAfter(graceMs, { uploads, leftovers })
+    expect(report).toMatchObject({ files: 0, uploads: 0, blobs: 1, failures: [] })
+    expect(report.endedEarly.map(({ part }) => part)).toEqual(['files', 'uploads'])
+  })
+
+  it('is one upload alone where the others can be aborted, and is told of with its reason', async () => {
+    const aborted: string[] = []
+    const uploads = uploadsOf({
+      async abortUpload(key) {
+        if (key === 'blobs/bad') throw refused()
+        aborted.push(key)
+      },
+    })
+    const failures = [{ upload: 'blobs/bad', reason: 'S3 is away: Access Denied' }]
+    expect(await sweepAfter(0, { uploads })).toMatchObject({ uploads: 1, failures, endedEarly: [] })
+    expect(aborted).toEqual(['blobs/good'])
+  })
+
+  it('is given up where all uploads fail, so that it does not last for hours', async () => {
+    const many = Array.from({ length: 1_000 }, (_, n) => `blobs/${n}`)
+    let asked = 0
+    const abortUpload = async () => {
+      asked += 1
+      throw refused()
+    }
+    await sweepAfter(0, { uploads: uploadsOf({ abortUpload }, many) })
+    expect(asked).toBe(20)
+  })
+})
+
 describe('sweeps', () => {
   it('come again and again, also after one that failed, until they are to stop', async () => {
     const told: string[] = []
@@ -305,8 +365,8 @@ describe('sweeps', () => {
     const stores = { blobs, documents: failing, marks, leftovers: blobs.orphans, uploads: undefined }
     const clocks = { now: () => time, monotonicNow: () => performance.now() }
     const observer = {
-      swept: ({ marked }: SweepReport) => void told.push(`marked ${marked}`),
-      sweepFailed: (error: unknown) => void told.push((error as Error).message),
+      swept: ({ marked, endedEarly }: SweepReport) =>
+        void told.push((endedEarly[0]?.error as Error | undefined)?.message ?? `marked ${marked}`),
     }
     const parts = { stores, maySweepShared: () => true, ...clocks }
     const ran = runSweeps(parts, observer, ending.signal, { firstMs: 1, eachMs: 1 })
