@@ -7,7 +7,7 @@ import { type Controller, createController } from './runtime/controller.ts'
 import type { EventRecorder } from './runtime/events.ts'
 import type { RuntimeMetrics } from './runtime/runtime-metrics.ts'
 import type { WorkQueue } from './runtime/work-queue.ts'
-import type { Means } from './settle.ts'
+import { type Means, unwritten } from './settle.ts'
 import { createSweeper } from './sweep.ts'
 import { createUpstreamReconciler } from './upstream/reconcile.ts'
 import { createUpstreamStates } from './upstream/state.ts'
@@ -135,7 +135,8 @@ function connect(
   world.upstreams.onChange((key, previous, current) => {
     if (isGone(current)) documents.queue.add(world.documentKey(ownerOf('Upstream', key)))
     else upstreams.queue.add(key)
-    if (isAnother(previous, current)) registriesOf(key)
+    const hasTurned = unwritten(previous)?.message !== unwritten(current)?.message
+    if (hasTurned || isAnother(previous, current)) registriesOf(key)
   })
   world.registries.onChange((key, previous, current) => {
     if (isGone(current)) documents.queue.add(world.documentKey(ownerOf('VirtualRegistry', key)))

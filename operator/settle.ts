@@ -39,6 +39,12 @@ export function saidBefore({ status }: Seen<unknown>, type: string): Verdict | u
   return found && { status: found.status, reason: found.reason, message: found.message }
 }
 
+/** What the status says where the API server does not take the document. */
+export function unwritten(seen: Seen<unknown> | undefined): Verdict | undefined {
+  const said = seen && saidBefore(seen, 'Programmed')
+  return said?.reason === 'NotWritten' ? said : undefined
+}
+
 /**
  * Whether the status is better written in a moment: what is new is still on its way to the proxies, and nothing else is
  * wrong. The key is then looked at again.

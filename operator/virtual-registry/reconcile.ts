@@ -1,4 +1,4 @@
-import { registryRevision } from '../../proxy/routes.ts'
+import { type RegistryRoute, registryRevision } from '../../proxy/routes.ts'
 import { VirtualRegistry } from '../api/virtual-registry.ts'
 import { observeCustom, type Seen, type SeenDocument } from '../observed.ts'
 import type { ApiError } from '../runtime/api-error.ts'
@@ -13,6 +13,7 @@ import {
   saidBefore,
   settleDocument,
   settleStatus,
+  unwritten,
 } from '../settle.ts'
 import { notAccepted } from '../status.ts'
 import { groundsOf, heldClaim, type World } from '../world.ts'
@@ -43,6 +44,15 @@ export function createRegistryReconciler(means: RegistryMeans): (key: string) =>
     })
   }
 
+  /** Of an upstream that cannot be written the proxies have an earlier version, or none. */
+  function unwrittenOf({ namespace, upstreams }: RegistryRoute): Verdict | undefined {
+    for (const { name } of upstreams) {
+      const said = unwritten(world.upstreams.get(`${namespace}/${name}`))
+      if (said !== undefined) return { ...said, message: `Upstream ${name}: ${said.message}` }
+    }
+    return undefined
+  }
+
   /** Brings the document to what it should be. `isEarly`: what is to be said of it is better said in a moment. */
   async function deliver(
     key: string,
@@ -70,7 +80,7 @@ export function createRegistryReconciler(means: RegistryMeans): (key: string) =>
     })
     const revision = registryRevision(document.revision, revisions)
     const before = saidBefore(registry, 'Programmed')
-    const programmed = delivery.programmed('VirtualRegistry', key, revision, before)
+    const programmed = unwrittenOf(route) ?? delivery.programmed('VirtualRegistry', key, revision, before)
     const isWhole = programmed.status === 'True'
     const others = [Accepted, ResolvedRefs]
     // a conflict has a patience of its own

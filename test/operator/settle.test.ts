@@ -100,16 +100,23 @@ describe('a document that the API server does not take', () => {
     60_000,
   )
 
-  it('is in the status of an object that never had one', async () => {
+  it('is in the status of an object that never had one, and of the registry that needs it', async () => {
     const fake = createFakeCluster()
-    fake.fault.refusal = refuse(/^apply/, 403)
-    fake.apply('upstreams', resource('Upstream', 'new', { url }))
+    fake.fault.refusal = refuse(/^apply upstream-/, 403)
+    fake.apply('secrets', login('canary-old'))
+    fake.apply('virtualregistries', registry('default/all'))
     const operator = startFakeOperator(fake)
     await operator.untilIdle()
+    fake.apply('upstreams', hub)
+    const reasonOf = (plural: string, name: string) => () => conditionOf(fake, plural, name, 'Ready')?.reason
+    await expect.poll(reasonOf('upstreams', 'hub')).toBe('NotWritten')
+    await expect.poll(reasonOf('virtualregistries', 'all')).toBe('NotWritten')
+    expect(conditionOf(fake, 'virtualregistries', 'all', 'Programmed').message).toContain('Upstream hub')
+    expect(fake.get('upstreams', 'hub').status.observedGeneration).toBe(1)
+    fake.fault.refusal = () => undefined
+    await expect.poll(reasonOf('virtualregistries', 'all'), { timeout: 20_000 }).toBe('Ready')
     await operator.stop()
-    expect(fake.get('upstreams', 'new').status.observedGeneration).toBe(1)
-    expect(conditionOf(fake, 'upstreams', 'new', 'Ready').reason).toBe('NotWritten')
-  })
+  }, 30_000)
 
   it.each([409, 429, 500, 503])('is not in the status over %i, which passes', async (status) => {
     const { fake, operator } = await settled()
