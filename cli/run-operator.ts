@@ -13,7 +13,7 @@ import { createLeaseClient } from '../operator/runtime/lease-client.ts'
 import { type Claim, createOperatorScope, leaseLister } from '../operator/runtime/operator-scope.ts'
 import { createRuntimeMetrics } from '../operator/runtime/runtime-metrics.ts'
 import { endpointSliceSource } from '../operator/runtime/sources.ts'
-import { createWorld } from '../operator/world.ts'
+import { createWorld, type World } from '../operator/world.ts'
 import { createAdmin } from '../proxy/http/admin.ts'
 import { createClusterAuth } from '../proxy/internal/cluster-auth.ts'
 import { createLogger, type Log } from '../proxy/log.ts'
@@ -98,6 +98,7 @@ export async function runOperatorProcess(settings: OperatorSettings): Promise<nu
 
   const reading = new AbortController()
   const read = world.run(reading.signal)
+  void world.synced.then(() => tellUnwatched(world, log))
   let rival: Claim | undefined
   const outcome = await election.run(async (signal) => {
     rival = await scope.settle(signal)
@@ -164,6 +165,18 @@ function startAsking(
   }
   void followProxies(options, signal)
   return fleet
+}
+
+/** Nothing stops it, and whoever took a namespace from the flags may think so. */
+function tellUnwatched(world: World, log: Log): void {
+  const found = world.documents.values().flatMap(({ owner }) => owner?.namespace ?? [])
+  const unwatched = found.filter((namespace) => !world.isInScope(namespace))
+  if (unwatched.length === 0) return
+  const namespaces = [...new Set(unwatched)].toSorted().slice(0, 100)
+  log.logger.warn(
+    { documents: unwatched.length, namespaces },
+    'these namespaces are not watched, and what is served of them is served on; delete its documents if it should not be',
+  )
 }
 
 function tellReads(log: Log) {

@@ -84,10 +84,11 @@ describeWithParts(apiServerParts, 'an operator of some namespaces alone', () => 
     expect((await fetch(`${operator.adminUrl}/readyz`)).status).toBe(200)
   })
 
-  it('leaves alone what is served of a namespace that it no longer watches', async () => {
+  it('leaves alone what is served of a namespace that it no longer watches, and says so', async () => {
     await bind('team-b')
     await watch('team-b')
     await headwater.condition('virtualregistries', 'all', { ...isReady, namespace: 'team-b' })
+    expect(operator.log()).toContain('"documents":2,"namespaces":["team-a"]')
     await headwater.remove('virtualregistry', 'all', 'team-b')
     await until(async () => (await served()).length === 3)
     expect(await served()).toEqual([
@@ -98,6 +99,7 @@ describeWithParts(apiServerParts, 'an operator of some namespaces alone', () => 
     await watch('team-a', 'team-b')
     await headwater.remove('virtualregistry', 'all', 'team-a')
     await until(async () => (await served()).length === 2)
+    expect(operator.log()).not.toContain('are not watched')
   })
 
   it.each(references)('K23: finds nothing of another namespace by %s', async (_field, spec) => {
