@@ -64,7 +64,9 @@ export interface PullPath extends Pull {
   drain(ms: number): Promise<void>
 }
 
-/** All that keeping the last uses may delay an end. */
+/** All that making durable what memory serves may delay an end, with stores that are away. */
+const lastCommitsMs = 15_000
+/** And keeping the last uses. */
 const lastSnapshotMs = 5_000
 
 /** The pull path over one set of stores. Its answers depend on the routes each request brings. */
@@ -128,7 +130,7 @@ export function createPull(parts: PullParts): PullPath {
     snapshot: () => uses.snapshot(),
     async drain(ms) {
       await fills.drain(ms)
-      await commits.settled()
+      await Promise.race([commits.settled(), sleep(lastCommitsMs, undefined, { ref: false })])
       await uses.flush()
       await Promise.race([uses.snapshot(), sleep(lastSnapshotMs, undefined, { ref: false })])
     },
