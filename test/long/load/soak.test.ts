@@ -4,7 +4,7 @@ import { type Held, soak } from '../../rig/load/soak.ts'
 import { writeMeasurement } from '../measurement.ts'
 
 const isShort = process.env.HEADWATER_SHORT === '1'
-const ms = isShort ? 15_000 : 25 * 60_000
+const ms = isShort ? 15_000 : 20 * 60_000
 const mib = 1024 * 1024
 
 /** Of one part of the time. The first, which warms up, is not looked at. */

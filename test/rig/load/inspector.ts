@@ -30,10 +30,17 @@ export async function heapAfterCollection(headwater: Headwater): Promise<number>
   return usedSize!
 }
 
+/** It says where it is once, and a log that grows long forgets its beginning. */
+const inspectors = new WeakMap<Headwater, string>()
+
 async function inspectorOf(headwater: Headwater): Promise<string> {
   for (let attempt = 0; attempt < 100; attempt++) {
-    const url = /Debugger listening on (?<url>ws:\/\/\S+)/.exec(headwater.log())?.groups?.url
-    if (url !== undefined) return url
+    const said = /Debugger listening on (?<url>ws:\/\/\S+)/.exec(headwater.log())?.groups?.url
+    const url = inspectors.get(headwater) ?? said
+    if (url !== undefined) {
+      inspectors.set(headwater, url)
+      return url
+    }
     if (attempt === 0) headwater.signal('SIGUSR1')
     await new Promise((resolve) => setTimeout(resolve, 100))
   }
