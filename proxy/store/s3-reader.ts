@@ -72,7 +72,10 @@ export function createRemoteReader(object: RemoteObject, first?: ObjectBody): Re
  * elsewhere, if they were hashed from the first on: of what two places sent only the digest says that it is one blob.
  */
 export interface CheckedStream {
-  /** Never empty; not called again after the last byte. Throws SpoiledBlobError instead of the last piece where the digest does not hold. */
+  /**
+   * Never empty; not called again after the last byte. Instead of the last piece, where the digest does not hold, it throws
+   * SpoiledBlobError, and StoreUnavailableError where not all bytes were S3's.
+   */
   next(): Promise<Uint8Array>
   destroy(): void
 }
@@ -140,6 +143,14 @@ export function createCheckedStream(
     resumes = maxResumes - 1 // others are asked no more than twice
   }
 
+  /** What was not S3's alone says nothing of the stored object, which may be another repository's too. */
+  async function mismatch(): Promise<Error> {
+    if (isElsewhere)
+      return new StoreUnavailableError('what S3 and the upstream gave together has another digest')
+    await discard()
+    return new SpoiledBlobError('the stored bytes have another digest')
+  }
+
   return {
     async next() {
       const piece = await nextPieceOrResume()
@@ -147,8 +158,7 @@ export function createCheckedStream(
       hasher?.update(piece)
       if (received > size || (received === size && hasher && hasher.digest('hex') !== hexOf(digest))) {
         body?.destroy()
-        await discard()
-        throw new SpoiledBlobError('the stored bytes have another digest')
+        throw await mismatch()
       }
       return piece
     },
