@@ -1,17 +1,21 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it } from 'vitest'
 import { readFlags } from '../../cli/flags.ts'
 import { readInternalSettings } from '../../cli/internal-settings.ts'
 import { operatorFlags } from '../../cli/operator-flags.ts'
 import { proxyFlags } from '../../cli/proxy-flags.ts'
 import { readServeSettings } from '../../cli/serve-settings.ts'
 
-const folder = mkdtempSync(join(tmpdir(), 'headwater-settings-'))
+let folder: string
+let keyFile: string
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'headwater-settings-'))
+  keyFile = join(folder, 'key')
+  writeFileSync(keyFile, 'k'.repeat(32))
+})
 afterAll(() => rmSync(folder, { recursive: true }))
-const keyFile = join(folder, 'key')
-writeFileSync(keyFile, 'k'.repeat(32))
 
 function read(args: readonly string[]) {
   const problems: string[] = []
