@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { digestOf } from '../../../proxy/oci/digest.ts'
-import { blobKey, NoRoomError } from '../../../proxy/store/blob-store.ts'
+import { blobKey, NoRoomError, type OpenBlob } from '../../../proxy/store/blob-store.ts'
 import { StoreUnavailableError } from '../../../proxy/store/breaker.ts'
 import { BucketSettingsError } from '../../../proxy/store/bucket-settings-error.ts'
 import { createDiskBudget } from '../../../proxy/store/disk-budget.ts'
@@ -62,6 +62,10 @@ async function openStore(spoolBytes?: number, from = bucket): Promise<S3BlobStor
   const store = createS3BlobStore({ bucket: from, hot, observer })
   stores.push(store)
   return store
+}
+
+async function readRest(blob: OpenBlob, buffer: Buffer, from: number): Promise<void> {
+  for (let at = from, read = -1; read !== 0; at += read) read = await blob.read(buffer.subarray(at), at)
 }
 
 const keyOf = (bytes: Buffer) => `blobs/${blobKey(digestOf(bytes))}`
@@ -323,6 +327,48 @@ describe('sockets', () => {
     await expect.poll(() => s3.openSockets(), { timeout: 5_000 }).toBeLessThan(40)
     expect((await readBlob(store, digestOf(large)))?.equals(large)).toBe(true)
     patient.close()
+  })
+
+  it('are nobody else’s where more readers than there may be bodies read none of what they have begun', async () => {
+    s3.put(keyOf(large), large)
+    s3.put(keyOf(small), small)
+    const store = await openStore(16 * mebi)
+    const digest = digestOf(large)
+    const slow = await Promise.all(
+      Array.from({ length: 150 }, async () => {
+        const blob = (await store.open(digest))!
+        const buffer = Buffer.alloc(large.length + 1)
+        return { blob, buffer, read: await blob.read(buffer.subarray(0, 1_000), 0) }
+      }),
+    )
+    expect(s3.openSockets()).toBeLessThan(140)
+    expect((await bucket.head(keyOf(small)))?.size).toBe(small.length)
+    expect(await bucket.put('documents/a', small)).toBe(true)
+    expect((await readBlob(store, digestOf(small)))?.equals(small)).toBe(true)
+    expect(bucket.available).toBe(true)
+
+    for (const { blob, buffer, read } of [slow[0]!, slow[149]!]) {
+      await readRest(blob, buffer, read)
+      expect(buffer.subarray(0, large.length).equals(large)).toBe(true)
+    }
+    for (const { blob } of slow) await blob.close()
+    expect(failures).toEqual([])
+    await expect.poll(() => s3.openSockets(), { timeout: 5_000 }).toBeLessThan(20)
+  }, 30_000)
+
+  it('of a reader that began far ahead are given back once what it reads is on disk', async () => {
+    s3.put(keyOf(large), large)
+    const store = await openStore()
+    const far = (await store.open(digestOf(large)))!
+    const buffer = Buffer.alloc(1_000)
+    expect(await far.read(buffer, 15 * mebi)).toBeGreaterThan(0)
+    expect(s3.requests.filter((line) => line.startsWith('GetObject'))).toHaveLength(2)
+    await store.settled()
+    expect(s3.openSockets()).toBe(2)
+    await far.read(buffer, 16 * mebi)
+    expect(buffer.equals(large.subarray(16 * mebi, 16 * mebi + 1_000))).toBe(true)
+    await expect.poll(() => s3.openSockets()).toBe(1)
+    await far.close()
   })
 })
 
