@@ -1,4 +1,4 @@
-import type { LinkEntry, TagEntry, TagKey, Walk } from '../store/index-store.ts'
+import type { FoundPending, LinkEntry, TagEntry, TagKey, Walk } from '../store/index-store.ts'
 import type { Catalog, TagRecord } from './catalog.ts'
 import type { Commits } from './commits.ts'
 import type { Content } from './content.ts'
@@ -40,10 +40,11 @@ export function createAdmission({
     key: TagKey,
     manifest: Pick<TagEntry, 'digest' | 'mediaType' | 'size'>,
     walks: readonly Walk[],
+    checkedAt = now(),
   ): TagRecord {
     const { digest, mediaType, size } = manifest
     const before = catalog.rememberedTag(key)?.entry
-    const writtenAt = Math.max(now(), (before?.writtenAt ?? 0) + 1) // a clock that went back makes no write the older one
+    const writtenAt = Math.max(checkedAt, (before?.writtenAt ?? 0) + 1) // a clock that went back makes no write the older one
     const merged = mergeWalks([...(before?.walks ?? []), ...(catalog.pending(key)?.walks ?? []), ...walks])
     return catalog.rememberTag(key, {
       digest,
@@ -51,8 +52,23 @@ export function createAdmission({
       size,
       walks: merged,
       writtenAt,
-      checkedAt: now(),
+      checkedAt,
     })
+  }
+
+  /** The tag, where a HEAD to another replica found the digest that is linked here now, and nobody has found another since. */
+  async function rememberPending({ key, pending }: FoundPending): Promise<void> {
+    const known = await catalog.tag(key)
+    const entry = known?.entry
+    if (known && entry?.digest === pending.digest) {
+      if (!pending.walks.every((walk) => hasWalk(known.entry.walks, walk)))
+        await catalog.saveTag(
+          catalog.rememberWalks(known, mergeWalks([...known.entry.walks, ...pending.walks])),
+        )
+      return
+    }
+    if (entry && Math.max(entry.writtenAt, entry.checkedAt) >= pending.checkedAt) return
+    await catalog.saveTag(remember(key, pending, pending.walks, pending.checkedAt))
   }
 
   return {
@@ -66,14 +82,15 @@ export function createAdmission({
 
       const manifest = { digest, mediaType, size: bytes.length }
       const tags = catalog
-        .tagsPendingOn(upstream.id, repository, digest)
-        .map((key) => remember(key, manifest, []))
+        .tagsPendingOn(linkKey, digest)
+        .map((key) => remember(key, manifest, [], catalog.pending(key)?.checkedAt))
       if (tag) tags.push(remember(tag.key, manifest, tag.walks))
 
       commits.add('manifest', placeKey(linkKey), async () => {
         await content.store(digest, bytes)
         await catalog.saveLink(linkKey, link)
         for (const record of tags) await catalog.saveTag(record)
+        for (const found of await catalog.pendingEverywhere(linkKey, digest)) await rememberPending(found)
       })
     },
 

@@ -9,16 +9,19 @@ import {
   parseTagDocument,
 } from '../store/documents.ts'
 import type {
+  FoundPending,
   IndexStore,
   LinkEntry,
   LinkKey,
   Mention,
+  PendingTag,
   TagEntry,
   TagKey,
   UseKey,
   Walk,
 } from '../store/index-store.ts'
 import { linkDocumentKey, tagDocumentKey } from '../store/keys.ts'
+import { createPendingTags, type PendingPlace } from './pending-tags.ts'
 import { createRemembered, type Epoch } from './remembered.ts'
 
 /** What is known of cached references: memory, then the index, then the documents, which are the truth. */
@@ -50,11 +53,14 @@ export interface Catalog {
   possession(origin: string, digest: Digest): Promise<number | undefined>
   mention(upstreamId: string, repository: string, digest: Digest): Promise<Mention | undefined>
 
-  /** What a HEAD learned of a tag whose manifest has not been fetched; kept in memory alone. */
+  /** What a HEAD to this replica learned of a tag whose manifest has not been fetched. */
   pending(key: TagKey): PendingTag | undefined
-  setPending(key: TagKey, pending: PendingTag): void
-  /** Tags of this repository for which the digest is pending. */
-  tagsPendingOn(upstreamId: string, repository: string, digest: Digest): readonly TagKey[]
+  /** In memory at once; resolves when other replicas can find it, or never will. */
+  setPending(key: TagKey, pending: PendingTag): Promise<void>
+  /** Tags of this repository for which the digest is pending at this replica. */
+  tagsPendingOn(place: PendingPlace, digest: Digest): readonly TagKey[]
+  /** The same at all replicas. */
+  pendingEverywhere(place: PendingPlace, digest: Digest): Promise<readonly FoundPending[]>
 }
 
 /** What a pull needs of a link: an index may list thousands of children, and memory holds none of them. */
@@ -67,19 +73,10 @@ export interface TagRecord {
   readonly live: boolean
 }
 
-export interface PendingTag {
-  readonly digest: Digest
-  readonly mediaType: string
-  readonly size: number
-  readonly checkedAt: number
-  readonly walks: readonly Walk[]
-}
-
 /** Each takes about half a kilobyte of memory. */
 const maxTags = 20_000
 const maxLinks = 30_000
 const maxMentions = 20_000
-const maxPending = 10_000
 /** So many times another replica may write a tag while we do. */
 const maxConflicts = 10
 
@@ -97,17 +94,10 @@ export function createCatalog({
   const links = createRemembered<LinkFacts>({ max: maxLinks, changes })
   /** Of links that may not be in the index yet. */
   const mentions = new LRUCache<string, Mention>({ max: maxMentions })
-  const pendings = new LRUCache<string, { key: TagKey; pending: PendingTag }>({
-    max: maxPending,
-    dispose({ key, pending }, name) {
-      const place = placeOf(key.upstreamId, key.repository, pending.digest)
-      const keys = pendingOn.get(place)
-      keys?.delete(name)
-      if (keys?.size === 0) pendingOn.delete(place)
-    },
+  const pendings = createPendingTags({
+    shared: index.pending,
+    onFailure: (operation, error) => observer.storeFailure(operation, error),
   })
-  /** The same, found by digest. */
-  const pendingOn = new Map<string, Map<string, TagKey>>()
 
   /** The index is a shortcut: a failure of it is told and treated as not knowing. */
   async function ask<T>(operation: string, question: Promise<T | undefined>): Promise<T | undefined> {
@@ -236,7 +226,7 @@ export function createCatalog({
       const { value: known, epoch } = await tags.reading(name, () => ask('index.getTag', index.getTag(key)))
       const newest = known ? newerOf(record.entry, known) : record.entry
       if (newest === record.entry || tags.peek(name) !== record) return tags.peek(name) ?? record
-      if ((pendings.peek(name)?.pending.checkedAt ?? 0) < newest.checkedAt) pendings.delete(name)
+      if ((pendings.get(key)?.checkedAt ?? 0) < newest.checkedAt) pendings.delete(name)
       return setTag(key, newest, epoch)
     },
 
@@ -275,18 +265,10 @@ export function createCatalog({
       mentions.get(placeOf(upstreamId, repository, digest)) ??
       ask('index.getMention', index.getMention(upstreamId, repository, digest)),
 
-    pending: (key) => pendings.get(tagDocumentKey(key))?.pending,
-
-    setPending(key, pending) {
-      const name = tagDocumentKey(key)
-      pendings.set(name, { key, pending })
-      const place = placeOf(key.upstreamId, key.repository, pending.digest)
-      pendingOn.set(place, (pendingOn.get(place) ?? new Map<string, TagKey>()).set(name, key))
-    },
-
-    tagsPendingOn: (upstreamId, repository, digest) => [
-      ...(pendingOn.get(placeOf(upstreamId, repository, digest))?.values() ?? []),
-    ],
+    pending: pendings.get,
+    setPending: pendings.set,
+    tagsPendingOn: pendings.on,
+    pendingEverywhere: pendings.everywhere,
   }
 }
 

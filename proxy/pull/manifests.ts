@@ -94,12 +94,22 @@ export function createDigestManifests(parts: ManifestParts): DigestManifests {
   }
 
   /** First where the tag was just seen to be this digest, then where a cached manifest lists it. */
-  async function inOrderOfPromise(eligible: readonly Eligible[], digest: Digest): Promise<Eligible[]> {
+  async function inOrderOfPromise(
+    eligible: readonly Eligible[],
+    digest: Digest,
+  ): Promise<readonly Eligible[]> {
+    if (eligible.length === 1) return eligible
     const ranked = await Promise.all(
       eligible.map(async (place) => {
         const { upstream, repository } = place
-        if (catalog.tagsPendingOn(upstream.id, repository, digest).length > 0) return { place, rank: 0 }
-        return { place, rank: (await catalog.mention(upstream.id, repository, digest)) ? 1 : 2 }
+        const at = { upstreamId: upstream.id, repository }
+        if (catalog.tagsPendingOn(at, digest).length > 0) return { place, rank: 0 }
+        const [pending, mention] = await Promise.all([
+          catalog.pendingEverywhere(at, digest),
+          catalog.mention(upstream.id, repository, digest),
+        ])
+        if (pending.length > 0) return { place, rank: 0 }
+        return { place, rank: mention ? 1 : 2 }
       }),
     )
     return ranked.sort((a, b) => a.rank - b.rank).map(({ place }) => place)

@@ -1,8 +1,8 @@
 import type { Digest } from '../oci/digest.ts'
-import type { Walk } from '../store/index-store.ts'
+import type { PendingTag, Walk } from '../store/index-store.ts'
 import { UpstreamError } from '../upstream/errors.ts'
 import { mergeWalks } from './admission.ts'
-import type { PendingTag, TagRecord } from './catalog.ts'
+import type { TagRecord } from './catalog.ts'
 import { type Checks, nameOf, revalidationMs, type TagPlace, unconfirmed } from './checks.ts'
 import { orAbsent } from './failure.ts'
 import { freshness } from './freshness.ts'
@@ -118,7 +118,7 @@ export function createRevalidation(parts: RevalidationParts): Revalidation {
     const linked = await manifests.linked(place, digest).catch(orAbsent)
     if (linked)
       admission.tag(place.key, { digest, mediaType: linked.mediaType, size: linked.bytes.length }, walks)
-    else catalog.setPending(place.key, learned)
+    else await catalog.setPending(place.key, learned)
     return learned
   }
 

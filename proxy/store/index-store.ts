@@ -36,6 +36,8 @@ export interface IndexStore {
 
   /** News of what other replicas write; undefined where nobody else does. */
   readonly changes?: Changes
+  /** What is pending at any replica; undefined where there are no others. */
+  readonly pending?: SharedPending
 
   close(): Promise<void>
 }
@@ -48,6 +50,31 @@ export interface Changes {
   announce(key: string): void
   /** For one listener, which is told each key that another replica has announced. */
   listen(onChange: (key: string) => void): void
+}
+
+/**
+ * A HEAD and the GET by digest that follows it may come to different replicas. What is known here for an hour at most is
+ * not made up for where it is lost: the tag is then found at its next check.
+ */
+export interface SharedPending {
+  /** Replaces what was pending for the tag. */
+  put(key: TagKey, pending: PendingTag): Promise<void>
+  /** Tags of this repository for which the digest is pending, a hundred at most. */
+  on(place: Pick<TagKey, 'upstreamId' | 'repository'>, digest: Digest): Promise<readonly FoundPending[]>
+}
+
+export interface FoundPending {
+  readonly key: TagKey
+  readonly pending: PendingTag
+}
+
+/** What a HEAD learned of a tag whose manifest has not been fetched. */
+export interface PendingTag {
+  readonly digest: Digest
+  readonly mediaType: string
+  readonly size: number
+  readonly checkedAt: number
+  readonly walks: readonly Walk[]
 }
 
 export interface Listed<Key, Entry> {

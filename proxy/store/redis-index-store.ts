@@ -1,4 +1,4 @@
-import { type Digest, isDigest } from '../oci/digest.ts'
+import { isDigest } from '../oci/digest.ts'
 import {
   formatLinkDocument,
   formatTagDocument,
@@ -6,18 +6,21 @@ import {
   parseMention,
   parseTagDocument,
 } from './documents.ts'
-import type {
-  IndexStore,
-  LinkEntry,
-  LinkKey,
-  Listed,
-  Mention,
-  TagEntry,
-  TagKey,
-  Use,
-  UseKey,
-} from './index-store.ts'
+import type { IndexStore, LinkEntry, LinkKey, Listed, Mention, TagEntry, TagKey, Use } from './index-store.ts'
 import { type RedisConnection, RedisReplyError } from './redis-connection.ts'
+import {
+  linkKeyOf,
+  linkMember,
+  linksOf,
+  mentionsOf,
+  type Place,
+  possessionOf,
+  repositoriesOf,
+  tagKeyOf,
+  tagsOf,
+  upstreamsKey,
+  usedKeyOf,
+} from './redis-keys.ts'
 import {
   deleteLinkScript,
   deleteTagScript,
@@ -31,28 +34,10 @@ import {
   useScript,
 } from './redis-scripts.ts'
 
-/** Another layout gets another number here, so that old and new replicas do not disturb each other. */
-const layout = 'hw1'
 const version = '1'
 
 /** Members read at a time by the lists, uses and mentions written at a time: nobody waits long for any of them. */
 const pageSize = 500
-
-/** One upstream and repository: all that is atomic together, and so in one slot of a cluster. */
-type Place = Pick<TagKey, 'upstreamId' | 'repository'>
-
-const slotOf = ({ upstreamId, repository }: Place) => `{${upstreamId}/${repository}}`
-const tagKeyOf = (key: TagKey) => `${layout}:t:${slotOf(key)}:${key.tag}`
-const tagsOf = (place: Place) => `${layout}:T:${slotOf(place)}`
-const linkKeyOf = (key: LinkKey) => `${layout}:l:${slotOf(key)}:${linkMember(key)}`
-const linkMember = ({ kind, digest }: Pick<LinkKey, 'kind' | 'digest'>) => `${kind}:${digest}`
-/** Of the entry that has its use. */
-export const usedKeyOf = ({ tag, link }: UseKey) => (tag ? tagKeyOf(tag) : linkKeyOf(link))
-const linksOf = (place: Place) => `${layout}:L:${slotOf(place)}`
-const mentionsOf = (place: Place) => `${layout}:m:${slotOf(place)}:`
-const possessionOf = (origin: string, digest: Digest) => `${layout}:p:${digest}:${origin}`
-const repositoriesOf = (upstreamId: string) => `${layout}:R:{${upstreamId}}`
-const upstreamsKey = `${layout}:U`
 
 /** The index in Redis. What does not parse, or has another shape or version, is absent and is written anew. */
 export function createRedisIndexStore({ redis }: { redis: Pick<RedisConnection, 'send'> }): IndexStore {

@@ -58,6 +58,24 @@ if not refused then return enlist(KEYS[2], ARGV[6]) or 1 end
 if known[4] and known[4] ~= ARGV[3] then redis.pcall('HDEL', KEYS[1], 'e') end
 return refused`
 
+/** KEYS: the tag's pending, tags pending on its digest. ARGV: tag, pending, milliseconds to keep it, checkedAt, most tags. */
+export const putPendingScript = `${helpers}
+local refused = write('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) or write('ZADD', KEYS[2], ARGV[4], ARGV[1])
+if refused then return refused end
+redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -(ARGV[5] + 1))
+redis.call('PEXPIRE', KEYS[2], ARGV[3])
+return 1`
+
+/** KEYS: tags pending on a digest. ARGV: the prefix of the keys of what is pending. Gives tags, each with what is pending for it. */
+export const pendingOnScript = `
+local found, tags = {}, redis.pcall('ZRANGE', KEYS[1], 0, -1)
+if tags.err then return found end
+for _, tag in ipairs(tags) do
+  local pending = redis.pcall('GET', ARGV[1] .. tag)
+  if type(pending) == 'string' then found[#found + 1] = {tag, pending} end
+end
+return found`
+
 /** KEYS: entry. ARGV: digest, checkedAt. */
 export const touchTagScript = `${helpers}
 if get(KEYS[1], 'd')[1] ~= ARGV[1] then return 0 end

@@ -1,6 +1,6 @@
 import type { Use, UseKey } from './index-store.ts'
 import type { RedisConnection } from './redis-connection.ts'
-import { usedKeyOf } from './redis-index-store.ts'
+import { usedKeyOf } from './redis-keys.ts'
 import { raiseUseScript } from './redis-scripts.ts'
 import type { UseTotals } from './use-snapshots.ts'
 

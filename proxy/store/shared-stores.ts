@@ -21,11 +21,12 @@ import {
 } from './redis-connection.ts'
 import { createRedisIndexStore } from './redis-index-store.ts'
 import { createRedisLeases } from './redis-leases.ts'
+import { createRedisPending } from './redis-pending.ts'
 import { createRedisUseTotals } from './redis-use-totals.ts'
 import { blobRoot, createS3BlobStore } from './s3-blob-store.ts'
 import { createBucket } from './s3-bucket.ts'
 import { createS3DocumentStore } from './s3-document-store.ts'
-import { createSoftIndex, softDocuments } from './soft-stores.ts'
+import { createSoftIndex, softDocuments, softPending } from './soft-stores.ts'
 import type { Sweepable } from './sweepable.ts'
 import { createUseSnapshots, type UseSnapshots, type UseTotals } from './use-snapshots.ts'
 
@@ -122,7 +123,7 @@ export async function openSharedStores({
     return {
       blobs: withMarksLifted(blobs, marks),
       documents: softDocuments(documents),
-      index: { ...index, changes },
+      index: { ...index, changes, pending: softPending(createRedisPending({ redis: guarded })) },
       leases: createRedisLeases({ redis: guarded }),
       snapshots: createUseSnapshots({ documents, totals: createRedisUseTotals({ redis: guarded }) }),
       sweepable: {

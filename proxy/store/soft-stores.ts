@@ -1,12 +1,20 @@
 import { LRUCache } from 'lru-cache'
 import { StoreUnavailableError } from './breaker.ts'
 import type { DocumentStore } from './document-store.ts'
-import type { IndexStore, Use } from './index-store.ts'
+import type { IndexStore, SharedPending, Use } from './index-store.ts'
 import { linkDocumentKey, tagDocumentKey } from './keys.ts'
 
 /** Documents that are absent while their store is away: a pull then asks upstream, as for what it never saw. */
 export function softDocuments(documents: DocumentStore): DocumentStore {
   return { ...documents, get: (key) => orAbsent(documents.get(key)) }
+}
+
+/** Nothing is pending elsewhere while the index is away. */
+export function softPending(pending: SharedPending): SharedPending {
+  return {
+    put: async (key, tag) => void (await orAbsent(pending.put(key, tag))),
+    on: async (place, digest) => (await orAbsent(pending.on(place, digest))) ?? [],
+  }
 }
 
 export interface SoftIndex extends IndexStore {

@@ -1,0 +1,37 @@
+import { isTag } from '../oci/reference.ts'
+import { formatTagDocument, parseTagDocument } from './documents.ts'
+import type { SharedPending } from './index-store.ts'
+import type { RedisConnection } from './redis-connection.ts'
+import { pendingKeyOf, pendingOnKeyOf } from './redis-keys.ts'
+import { pendingOnScript, putPendingScript } from './redis-scripts.ts'
+
+/** Clients ask for the digest at once after the tag. What is later than this finds the tag at its next check. */
+const keptMs = 3_600_000
+/** Of one digest; the oldest go. */
+const maxTags = 100
+
+/** What is pending, in Redis: as the tag's document would be, written when the upstream said so. */
+export function createRedisPending({ redis }: { redis: Pick<RedisConnection, 'send'> }): SharedPending {
+  return {
+    async put(key, pending) {
+      const text = formatTagDocument({ ...pending, writtenAt: pending.checkedAt })
+      const keys = [pendingKeyOf(key), pendingOnKeyOf(key, pending.digest)]
+      const args = [key.tag, text, keptMs, pending.checkedAt, maxTags]
+      await redis.send('EVAL', putPendingScript, keys.length, ...keys, ...args)
+    },
+
+    async on(place, digest) {
+      const args = [pendingOnKeyOf(place, digest), pendingKeyOf({ ...place, tag: '' })]
+      const reply = await redis.send('EVAL', pendingOnScript, 1, ...args)
+      if (!Array.isArray(reply)) return []
+      return (reply as readonly unknown[]).flatMap((found) => {
+        const [tag, text] = Array.isArray(found) ? (found as readonly unknown[]) : []
+        const entry = typeof text === 'string' ? parseTagDocument(text) : undefined
+        if (typeof tag !== 'string' || !isTag(tag) || entry?.digest !== digest) return []
+        const { mediaType, size, walks, writtenAt: checkedAt } = entry
+        const key = { upstreamId: place.upstreamId, repository: place.repository, tag }
+        return [{ key, pending: { digest, mediaType, size, checkedAt, walks } }]
+      })
+    },
+  }
+}
