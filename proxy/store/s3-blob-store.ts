@@ -97,7 +97,7 @@ export function createS3BlobStore({
 
   async function start(digest: Digest, rest: RestOfBlob | undefined): Promise<Download | undefined> {
     const key = keyOf(digest)
-    const object = await bucket.get(key)
+    const object = await bucket.open(key)
     if (!object) return undefined
     const { size, etag, body } = object
     const writer = await hot.create(digest, size).catch((error: unknown) => {
@@ -107,7 +107,7 @@ export function createS3BlobStore({
     let discarding: Promise<void> | undefined
     const remote = {
       ...{ digest, size, rest },
-      reopen: async (from: number) => (await bucket.get(key, { start: from, ifMatch: etag }))?.body,
+      reopen: async (from: number) => (await bucket.open(key, { start: from, ifMatch: etag }))?.body,
       onWithheld(error: unknown) {
         withheld.set(digest, true)
         tell('blob.withheld', error)

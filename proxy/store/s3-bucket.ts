@@ -22,6 +22,7 @@ import { BucketSettingsError } from './bucket-settings-error.ts'
 import { type ObjectBody, withDeadlines } from './s3-body.ts'
 import { createHousekeeping, type Housekeeping } from './s3-housekeeping.ts'
 import { pages } from './s3-pages.ts'
+import { createBodyPlaces } from './s3-places.ts'
 import { createPresigner } from './s3-presigner.ts'
 
 /**
@@ -32,8 +33,13 @@ export interface Bucket extends Housekeeping {
   readonly available: boolean
   /** Undefined when absent. */
   head(key: string): Promise<StoredObject | undefined>
-  /** From `start` to the end. Undefined when absent, or no longer what `ifMatch` was. The caller reads or destroys it. */
-  get(key: string, from?: { start: number; ifMatch: string }): Promise<OpenObject | undefined>
+  /** To be read at once. Undefined when absent. The caller reads or destroys it. */
+  get(key: string): Promise<OpenObject | undefined>
+  /**
+   * The same to be read as slowly as its reader likes, on connections of their own; a read may throw BodyParkedError. From
+   * `start` to the end; undefined also when it is no longer what `ifMatch` was.
+   */
+  open(key: string, from?: { start: number; ifMatch: string }): Promise<OpenObject | undefined>
   /** False when the precondition fails. */
   put(key: string, body: Uint8Array, condition?: ObjectCondition): Promise<boolean>
   /** False when something else than `ifMatch` is there. Deleting what is absent succeeds. */
@@ -98,11 +104,16 @@ const connectMs = 1_000
 /** In which nothing moves on a connection. */
 const socketMs = 10_000
 const maxSockets = 128
+const maxBodies = 128
 
 export function createBucket(options: BucketOptions): Bucket {
   const { bucket, endpoint, redirectEndpoint, region, onChange } = options
   const limits = { ...defaultLimits, ...options.limits }
-  const s3 = createClient(endpoint, region)
+  const s3 = createClient({ endpoint, region, maxSockets })
+  // beyond those in use some may be closing
+  const ofBodies = { maxSockets: 2 * maxBodies, credentials: s3.config.credentials }
+  const readers = createClient({ endpoint, region, ...ofBodies })
+  const places = createBodyPlaces(maxBodies)
   const presigner = createPresigner({ s3, bucket, endpoint: redirectEndpoint })
   const breaker = createBreaker({
     name: 'S3',
@@ -127,6 +138,20 @@ export function createBucket(options: BucketOptions): Bucket {
     }
   }
 
+  async function read(
+    client: S3Client,
+    key: string,
+    from?: { start: number; ifMatch: string },
+  ): Promise<OpenObject | undefined> {
+    const range = from && from.start > 0 ? { Range: `bytes=${from.start}-` } : {}
+    const condition = from ? { IfMatch: from.ifMatch } : {}
+    const command = new GetObjectCommand({ ...at(key), ...range, ...condition })
+    const object = await orAbsent(
+      breaker.run((abortSignal) => client.send(command, { abortSignal }), limits.answerMs),
+    )
+    return object && openedOf(object, from?.start ?? 0, limits.idleMs)
+  }
+
   return {
     get available() {
       return breaker.available
@@ -142,15 +167,8 @@ export function createBucket(options: BucketOptions): Bucket {
       return object && { size: object.ContentLength ?? 0, etag: object.ETag ?? '' }
     },
 
-    async get(key, from) {
-      const range = from && from.start > 0 ? { Range: `bytes=${from.start}-` } : {}
-      const condition = from ? { IfMatch: from.ifMatch } : {}
-      const command = new GetObjectCommand({ ...at(key), ...range, ...condition })
-      const object = await orAbsent(
-        breaker.run((abortSignal) => s3.send(command, { abortSignal }), limits.answerMs),
-      )
-      return object && openedOf(object, from?.start ?? 0, limits.idleMs)
-    },
+    get: (key) => read(s3, key),
+    open: (key, from) => places.open(() => read(readers, key, from)),
 
     put(key, body, condition) {
       const command = new PutObjectCommand({ ...at(key), Body: body, ...headersOf(condition) })
@@ -235,6 +253,7 @@ export function createBucket(options: BucketOptions): Bucket {
     close() {
       breaker.close()
       presigner.close()
+      readers.destroy()
       s3.destroy()
     },
   }
@@ -259,7 +278,16 @@ export function createBucket(options: BucketOptions): Bucket {
 }
 
 /** Checksums only where the operation demands them: servers that are not AWS may not know AWS's newer ones. */
-function createClient(endpoint: string | undefined, region: string | undefined): S3Client {
+function createClient({
+  endpoint,
+  region,
+  maxSockets,
+  credentials,
+}: Pick<BucketOptions, 'endpoint' | 'region'> & {
+  maxSockets: number
+  /** Of another client, which then asks for them for both. */
+  credentials?: S3Client['config']['credentials']
+}): S3Client {
   const agent = { keepAlive: true, maxSockets }
   return new S3Client({
     ...(endpoint === undefined ? {} : { endpoint, forcePathStyle: true }),
@@ -267,6 +295,7 @@ function createClient(endpoint: string | undefined, region: string | undefined):
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
     expectContinueHeader: false,
+    ...(credentials && { credentials }),
     followRegionRedirects: false,
     maxAttempts: 3,
     requestHandler: {

@@ -16,6 +16,12 @@ export interface Download {
   readonly done: Promise<void>
 }
 
+/** There from its first read on. */
+interface Remote extends RemoteReader {
+  /** What it would read is here: its connection is another's. Read again, it begins anew. */
+  leave(): void
+}
+
 /** A reader that begins this far beyond what is here reads from S3 by itself. */
 const farBytes = 8 * 1024 * 1024
 /** With this much to come at most, a download goes on that nobody reads any more. */
@@ -94,13 +100,41 @@ export function startDownload(
     closeIfUnused()
   }
 
-  async function read(remote: () => RemoteReader, buffer: Uint8Array, position: number): Promise<number> {
+  async function read(remote: Remote, buffer: Uint8Array, position: number): Promise<number> {
     for (;;) {
       if (position >= size) return 0
-      if (position < visible) return writer!.read(buffer.subarray(0, visible - position), position)
+      if (position < visible) {
+        remote.leave()
+        return writer!.read(buffer.subarray(0, visible - position), position)
+      }
       if (state === 'failed') throw failure
-      if (state === 'remote' || position - visible > farBytes) return remote().read(buffer, position)
+      if (state === 'remote' || position - visible > farBytes) return remote.read(buffer, position)
       await new Promise<void>((resolve) => waiting.add(resolve))
+    }
+  }
+
+  function createRemote(): Remote {
+    let reader: RemoteReader | undefined
+    let reading = 0
+    const close = () => {
+      reader?.close()
+      reader = undefined
+    }
+    return {
+      async read(buffer, position) {
+        reader ??= createRemoteReader(object, spare)
+        spare = undefined
+        reading += 1
+        try {
+          return await reader.read(buffer, position)
+        } finally {
+          reading -= 1
+        }
+      },
+      leave() {
+        if (reading === 0) close()
+      },
+      close,
     }
   }
 
@@ -109,22 +143,17 @@ export function startDownload(
     done,
     open() {
       if (closed) return undefined
-      let remote: RemoteReader | undefined
+      const remote = createRemote()
       let left = false
       readers += 1
-      const readRemote = () => {
-        remote ??= createRemoteReader(object, spare)
-        spare = undefined
-        return remote
-      }
       return {
         size,
-        read: (buffer, position) => read(readRemote, buffer, position),
+        read: (buffer, position) => read(remote, buffer, position),
         discard: object.discard,
         async close() {
           if (left) return
           left = true
-          remote?.close()
+          remote.close()
           onLeft()
         },
       }

@@ -2,6 +2,7 @@ import { type Digest, hasherFor, hexOf } from '../oci/digest.ts'
 import { type RestOfBlob, SpoiledBlobError } from './blob-store.ts'
 import { StoreTimeoutError, StoreUnavailableError } from './breaker.ts'
 import { type ObjectBody, withDeadlines } from './s3-body.ts'
+import { BodyParkedError } from './s3-places.ts'
 
 /** An object that is read where it is, in order as far as may be; every other way costs a request. */
 export interface RemoteReader {
@@ -124,7 +125,7 @@ export function createCheckedStream(
         body?.destroy()
         body = undefined
         stopping.signal.throwIfAborted()
-        resumeAfter(error)
+        if (!(error instanceof BodyParkedError)) resumeAfter(error)
       }
     }
   }

@@ -28,8 +28,8 @@ export async function readBlob(store: BlobStore, digest: Digest): Promise<Buffer
   }
 }
 
-export async function readAll(blob: OpenBlob | BlobWriter, buffer: Buffer): Promise<Buffer> {
-  let at = 0
+export async function readAll(blob: OpenBlob | BlobWriter, buffer: Buffer, from = 0): Promise<Buffer> {
+  let at = from
   for (let read = -1; read !== 0; at += read) read = await blob.read(buffer.subarray(at), at)
-  return buffer.subarray(0, at)
+  return buffer.subarray(from, at)
 }
