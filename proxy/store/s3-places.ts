@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { StoreUnavailableError } from './breaker.ts'
+import { StoreTimeoutError, StoreUnavailableError } from './breaker.ts'
 import type { ObjectBody } from './s3-body.ts'
 
-/** Thrown by the next read of a body that had to make room for another: it goes on where it is opened again. */
+/** Thrown by the next read of a body that ended while its reader paused, for no fault of S3's: it goes on where it is opened again. */
 export class BodyParkedError extends Error {
   override readonly name = 'BodyParkedError'
 }
@@ -26,6 +26,8 @@ const waitMs = 1_000
 const lookEachMs = 50
 /** Who reads as fast as it can pauses for less. */
 const restMs = 250
+/** A connection on which nothing moved for longer may have been closed, here or there. */
+const pauseMs = 1_000
 
 export function createBodyPlaces(max: number): BodyPlaces {
   /** The one that was read longest ago first. */
@@ -60,9 +62,10 @@ export function createBodyPlaces(max: number): BodyPlaces {
     return {
       async next() {
         if (isParked) throw new BodyParkedError('the body made room for another')
+        const hasPaused = performance.now() - (place.idleSince ?? 0) > pauseMs
         place.idleSince = undefined
         try {
-          return await body.next()
+          return hasPaused ? await nextAfterPause(body) : await body.next()
         } finally {
           place.idleSince = performance.now()
           if (places.delete(place)) places.add(place)
@@ -85,5 +88,14 @@ export function createBodyPlaces(max: number): BodyPlaces {
       if (!opened) places.delete(place)
       return opened && { ...opened, body: withPlace(opened.body, place) }
     },
+  }
+}
+
+async function nextAfterPause(body: ObjectBody): Promise<Uint8Array | undefined> {
+  try {
+    return await body.next()
+  } catch (error) {
+    if (error instanceof StoreTimeoutError) throw error
+    throw new BodyParkedError('the connection was closed while nothing was read', { cause: error })
   }
 }
