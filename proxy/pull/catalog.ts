@@ -190,7 +190,9 @@ export function createCatalog({
       if (good) return good
       const { value: entry, epoch } = await links.reading(name, () => readLink(key))
       const meanwhile = links.good(name)
-      if (meanwhile || !entry) return meanwhile
+      if (meanwhile) return meanwhile
+      // without news and without documents: what was right when we last heard is served on
+      if (!entry) return epoch === undefined && links.isBlind() ? links.peek(name) : undefined
       const facts = factsOf(entry)
       links.set(name, facts, epoch)
       return facts

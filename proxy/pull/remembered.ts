@@ -9,6 +9,8 @@ export interface Remembered<V extends object> {
   /** Undefined when it is not held, or may be old. */
   good(name: string): V | undefined
   isGood(value: V): boolean
+  /** No news comes: whatever is held may be old. */
+  isBlind(): boolean
   /** Held, however old. */
   peek(name: string): V | undefined
   /** As known by now, or at the time of `epoch`. */
@@ -50,6 +52,7 @@ export function createRemembered<V extends object>({
 
   return {
     isGood,
+    isBlind: () => now() === undefined,
     outdate,
     forget(name) {
       outdate(name)

@@ -4,7 +4,7 @@ import { describeWithParts } from '../../rig/describe-with-parts.ts'
 import { fault } from '../../rig/fake-upstream.ts'
 import { startProbing } from '../../rig/probing.ts'
 import { type RedisServer, startRedis } from '../../rig/redis.ts'
-import { createStoreScene, type StoreScene } from './store-scene.ts'
+import { createStoreScene, pullImage, type StoreScene } from './store-scene.ts'
 
 /** As the kubelet has it unless it is told otherwise. */
 const timeoutMs = 1_000
@@ -24,7 +24,7 @@ describeWithParts(['redis-server'], 'a replica all of whose dependencies are fro
 
   it('P9: answers its probes in time, for they ask none of them', async () => {
     const { headwater, upstream, s3, invariants, images, get, readiness } = scene
-    const { stored, cold, later } = images[0]!
+    const { warm, stored, cold, later } = images[0]!
     invariants.begin()
     redis.signal('SIGSTOP')
     s3.always('all', { kind: 'hang' })
@@ -35,6 +35,8 @@ describeWithParts(['redis-server'], 'a replica all of whose dependencies are fro
     )
     await sleep(3_000)
     expect(await readiness()).toBe('degraded: without redis and s3')
+    // what this replica has on its disk needs none of them
+    await pullImage((path) => get(warm, path), warm)
     const probes = await probing.end()
     expect(probes.filter(({ status }) => status !== 200)).toEqual([])
     expect(Math.max(...probes.map(({ ms }) => ms))).toBeLessThan(timeoutMs)
