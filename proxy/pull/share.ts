@@ -46,6 +46,8 @@ export function createShare(
   let trouble: string | undefined
   /** One who brings it while we cannot reach it. */
   let unreachable: Lease | undefined
+  /** One who brings it has refused us while we read it ourselves. */
+  let isRefused = false
   /** Others who follow now are as far as we are. */
   let hasFollowed = false
   let ended = false
@@ -116,24 +118,30 @@ export function createShare(
     return undefined
   }
 
-  /** What we read goes on until the one who brings the same has answered: two who refuse each other would take turns for ever. */
+  /**
+   * What we read goes on until the one who brings the same has answered: two who refuse each other would take turns for ever.
+   * Refused once, it goes on to its end.
+   */
   async function cutOver(): Promise<void> {
     const to = leader
     const isReading = reading && !reading.destroyed
-    const refusal = to && isReading ? await bringers.refusalOf(to) : undefined
+    const refusal = to && isReading && !isRefused ? await bringers.refusalOf(to) : undefined
     if (leader !== to) return
-    if (to && refusal) return leaveBe(to, refusal)
+    if (to && refusal) leaveBe(to, refusal)
+    if (isRefused) {
+      leader = undefined
+      return
+    }
     tell('hands-over', to)
     reading?.destroy(new HandedOverError())
   }
 
   function leaveBe(from: Lease, refusal: unknown): void {
-    leader = undefined
+    isRefused = true
     unreachable = from
     noteTrouble(refusal)
     tell('goes-apart', from)
     seen = trouble = undefined
-    settle()
   }
 
   /** Ours, one that is ours already, or another's whom we follow from now on. */
@@ -216,7 +224,7 @@ export function createShare(
   }
 
   async function lookAgain(): Promise<boolean> {
-    if (ended || leader || held?.key === key) return true
+    if (ended || leader || isRefused || held?.key === key) return true
     const now = await leases.look(key)
     if (!unreachable || now?.lease.token !== unreachable.token) return enter()
     if (!held) await joinApart(unreachable)

@@ -215,9 +215,26 @@ it('reads on what it reads where the one who took its place refuses it too', asy
   await sleep(2_500)
   expect(own.body.destroyed).toBe(false)
   expect([a.steps, b.steps]).toEqual([
-    ['leads', 'goes-apart b', 'goes-apart b'],
+    ['leads', 'goes-apart b'],
     ['follows a', 'takes-over a'],
   ])
+})
+
+it('asks no other once it was refused, though it hears of one after another', async () => {
+  const leases = localLeases()
+  const asked: string[] = []
+  const refusing = (url: string) => {
+    asked.push(url)
+    return refusal()
+  }
+  const c = replica('c', leases, refusing)
+  const own = await c.open(await c.share())
+  for (const name of ['a', 'b', 'd']) {
+    const other = replica(name, leases, refusal)
+    expect((await other.open(await other.share())).from).toBe('upstream')
+    await sleep(1_200)
+  }
+  expect([asked, own.body.destroyed]).toEqual([['a'], false])
 })
 
 it('does not read from itself where another has its address', async () => {
