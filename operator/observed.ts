@@ -1,10 +1,11 @@
-import type { z } from 'zod'
+import { z } from 'zod'
 import { RouteDocument, routeSecretKey } from '../proxy/routes.ts'
 import type { Condition } from './api/condition.ts'
 import type { ConfigMap, Secret } from './api/core.ts'
 import { allowPlainHttpAnnotation, registryHostAnnotation } from './api/object.ts'
 import { type FieldProblem, parseResource } from './api/parse.ts'
 import { usableConfigMapValues, usableSecretValues } from './usable-values.ts'
+import type { Claim } from './virtual-registry/claims.ts'
 
 /** Of the metadata of any object, what decisions and writes need. */
 export interface SeenMetadata {
@@ -38,6 +39,8 @@ export interface SeenDocument {
   readonly owner: Owner | undefined
   /** Undefined when it cannot be read, as after going back to an older version. */
   readonly document: RouteDocument | undefined
+  /** What it has for a registry alone, as far as that can be read: also of a document that cannot be. */
+  readonly claim: Claim | undefined
 }
 
 export interface Owner {
@@ -99,18 +102,41 @@ export function observeDocument(raw: unknown): SeenDocument {
   const namespace = annotations[ownerAnnotations.namespace]
   const name = annotations[ownerAnnotations.name]
   const isOwned = (kind === 'Upstream' || kind === 'VirtualRegistry') && namespace && name
-  const document = readDocument(texts(record(raw).data)[routeSecretKey])
-  return { metadata, owner: isOwned ? { kind, namespace, name } : document && ownerIn(document), document }
+  const encoded = texts(record(raw).data)[routeSecretKey]
+  const document = readDocument(encoded)
+  const { route } = document ?? read(DocumentHead, encoded) ?? {}
+  const isRegistry = route?.kind === 'VirtualRegistry' && route.path !== undefined
+  return {
+    metadata,
+    owner: isOwned ? { kind, namespace, name } : route && ownerIn(route),
+    document,
+    claim: isRegistry ? { path: route.path!, hosts: route.hosts } : undefined,
+  }
 }
 
-function ownerIn({ route: { kind, namespace, name } }: RouteDocument): Owner {
+/** What a document of any version says of whose it is, and what it has for itself. */
+const DocumentHead = z.object({
+  route: z.object({
+    kind: z.enum(['Upstream', 'VirtualRegistry']),
+    namespace: z.string(),
+    name: z.string(),
+    path: z.string().optional(),
+    hosts: z.array(z.string()).default([]),
+  }),
+})
+
+function ownerIn({ kind, namespace, name }: Owner): Owner {
   return { kind, namespace, name }
 }
 
 /** Undefined for what is no document, or one of another version that cannot be read here. */
 export function readDocument(encoded: string | undefined): RouteDocument | undefined {
+  return read(RouteDocument, encoded)
+}
+
+function read<T extends z.ZodType>(schema: T, encoded: string | undefined): z.output<T> | undefined {
   try {
-    return RouteDocument.parse(JSON.parse(Buffer.from(encoded ?? '', 'base64').toString('utf8')))
+    return schema.parse(JSON.parse(Buffer.from(encoded ?? '', 'base64').toString('utf8')))
   } catch {
     return undefined // whatever it says has the text in it
   }

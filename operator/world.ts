@@ -157,8 +157,8 @@ export function createWorld({
 }
 
 /** What the proxies serve of a registry for it alone. */
-export function heldClaim({ document }: Pick<SeenDocument, 'document'>): Claim | undefined {
-  return document?.route.kind === 'VirtualRegistry' ? document.route : undefined
+export function heldClaim({ claim }: Pick<SeenDocument, 'claim'>): Claim | undefined {
+  return claim
 }
 
 /** Claims that can meet have one of these in common: the first component of the path, or a host. */

@@ -24,6 +24,8 @@ export interface ObservedRegistry {
   upstream(name: string): UpstreamState
   /** What the proxies have now. */
   readonly previous: RegistryRoute | undefined
+  /** What they have now where it cannot be read, as after going back to an older operator. */
+  readonly unreadable?: { readonly claim: Claim | undefined } | undefined
   /** All whose paths or hosts may meet with those of this one, itself among them. */
   readonly contenders: readonly Contender[]
   readonly grants: Grants
@@ -32,8 +34,9 @@ export interface ObservedRegistry {
 }
 
 export interface RegistryPlan {
-  /** What the proxies are to have; undefined: nothing. */
+  /** What the proxies are to have; undefined: nothing, unless what they have is to be left as it is. */
   readonly route: RegistryRoute | undefined
+  readonly isLeft: boolean
   readonly verdicts: { readonly Accepted: Verdict; readonly ResolvedRefs: Verdict }
   readonly upstreams: VirtualRegistryStatus['upstreams']
   readonly address: Pick<VirtualRegistryStatus, 'url' | 'imagePrefixes'>
@@ -45,11 +48,16 @@ export function planRegistry(observed: ObservedRegistry): RegistryPlan {
   if (resource === undefined) {
     const message = problems.map((each) => `${formatField(each.path)}: ${each.message}`).join('; ')
     const route = stillPermitted(previous, grants)
+    const isLeft = isLeftAlone(observed)
     return {
       route,
-      verdicts: { Accepted: refused('InvalidSpec', message, route), ResolvedRefs: notAccepted },
+      isLeft,
+      verdicts: {
+        Accepted: refused('InvalidSpec', message, isLeft || route !== undefined),
+        ResolvedRefs: notAccepted,
+      },
       upstreams: undefined,
-      address: addressOf(route, externalUrl),
+      address: addressOf(isLeft ? observed.unreadable?.claim : route, externalUrl),
     }
   }
 
@@ -58,11 +66,17 @@ export function planRegistry(observed: ObservedRegistry): RegistryPlan {
   const wanted = refusal === undefined ? compiled.route : undefined
   const kept = refusal?.letsGo ? undefined : disabledWith(stillPermitted(previous, grants), resource)
   const route = wanted ?? kept
+  const isLeft =
+    refusal !== undefined && !refusal.letsGo && resource.spec.serving !== 'Disabled' && isLeftAlone(observed)
   const upstreams = resource.spec.upstreams.map(({ upstreamRef }) => judge(upstreamRef.name, observed))
   return {
     route,
+    isLeft,
     verdicts: {
-      Accepted: refusal === undefined ? accepted : refused(refusal.reason, refusal.message, route),
+      Accepted:
+        refusal === undefined
+          ? accepted
+          : refused(refusal.reason, refusal.message, isLeft || route !== undefined),
       ResolvedRefs: resolvedRefs(upstreams),
     },
     upstreams: upstreams.map(({ name, unusable }) => ({
@@ -70,7 +84,7 @@ export function planRegistry(observed: ObservedRegistry): RegistryPlan {
       resolved: unusable === undefined,
       ...(unusable === undefined ? {} : { reason: unusable.reason }),
     })),
-    address: addressOf(route, externalUrl),
+    address: addressOf(isLeft ? observed.unreadable?.claim : route, externalUrl),
   }
 }
 
@@ -100,8 +114,8 @@ export function wantedClaim({ resource }: Seen<VirtualRegistry>, grants: Grants)
 const largest = longestDocument - 1024
 const accepted = yes('Accepted', 'the spec is valid, and its path and hosts are its own')
 
-function refused(reason: string, message: string, kept: RegistryRoute | undefined): Verdict {
-  return no(reason, kept === undefined ? message : `${message}; what was accepted before is served on`)
+function refused(reason: string, message: string, isKept: boolean): Verdict {
+  return no(reason, isKept ? `${message}; what was accepted before is served on` : message)
 }
 
 interface Refusal {
@@ -133,7 +147,10 @@ function sizeOf(route: RegistryRoute): number {
   return Buffer.byteLength(JSON.stringify(route))
 }
 
-function isPermitted({ namespace, path, hosts }: RegistryRoute, grants: Grants): boolean {
+function isPermitted(
+  { namespace, path, hosts }: Claim & { readonly namespace: string },
+  grants: Grants,
+): boolean {
   return mayHavePath(namespace, path, grants) && hosts.every((host) => mayHaveHost(namespace, host, grants))
 }
 
@@ -167,6 +184,13 @@ function stillPermitted(previous: RegistryRoute | undefined, grants: Grants): Re
   return previous !== undefined && isPermitted(previous, grants) ? previous : undefined
 }
 
+/** What cannot be read is not judged either, but for whether it may be where it is. */
+function isLeftAlone({ registry, unreadable, grants }: ObservedRegistry): boolean {
+  if (unreadable === undefined) return false
+  const { namespace } = registry.metadata
+  return unreadable.claim === undefined || isPermitted({ namespace, ...unreadable.claim }, grants)
+}
+
 /** To switch a registry off nothing else in it needs to be right. */
 function disabledWith(
   route: RegistryRoute | undefined,
@@ -190,13 +214,10 @@ function resolvedRefs(upstreams: readonly ReturnType<typeof judge>[]): Verdict {
   return no(isMissing ? 'RefNotFound' : 'UpstreamNotReady', message)
 }
 
-function addressOf(
-  route: RegistryRoute | undefined,
-  externalUrl: string | undefined,
-): RegistryPlan['address'] {
-  if (route === undefined) return {}
+function addressOf(claim: Claim | undefined, externalUrl: string | undefined): RegistryPlan['address'] {
+  if (claim === undefined) return {}
   const { protocol, host } = externalUrl === undefined ? {} : new URL(externalUrl)
-  const imagePrefixes = [...(host === undefined ? [] : [`${host}/${route.path}`]), ...route.hosts]
+  const imagePrefixes = [...(host === undefined ? [] : [`${host}/${claim.path}`]), ...claim.hosts]
   return {
     ...(protocol === undefined ? {} : { url: `${protocol}//${imagePrefixes[0]}` }),
     ...(imagePrefixes.length === 0 ? {} : { imagePrefixes }),

@@ -38,6 +38,7 @@ export function createRegistryReconciler(means: RegistryMeans): (key: string) =>
       registry,
       upstream: (upstream) => upstreamState(`${namespace}/${upstream}`),
       previous: previous?.kind === 'VirtualRegistry' ? previous : undefined,
+      unreadable: stored?.document === undefined ? stored : undefined,
       contenders: contendersOf(registry, world),
       grants,
       externalUrl,
@@ -57,7 +58,7 @@ export function createRegistryReconciler(means: RegistryMeans): (key: string) =>
   async function deliver(
     key: string,
     registry: Seen<VirtualRegistry>,
-    { route, verdicts: { Accepted, ResolvedRefs } }: RegistryPlan,
+    { route, isLeft, verdicts: { Accepted, ResolvedRefs } }: RegistryPlan,
     stored: SeenDocument | undefined,
   ): Promise<{
     readonly action?: string
@@ -67,7 +68,7 @@ export function createRegistryReconciler(means: RegistryMeans): (key: string) =>
   }> {
     if (route === undefined) {
       const nothing = { programmed: notAccepted, isEarly: false }
-      if (stored === undefined) return nothing
+      if (stored === undefined || isLeft) return nothing
       const refusal = await refusalOf(() => cluster.deleteSecret(stored.metadata))
       return refusal === undefined ? { ...nothing, action: 'delete document' } : { ...nothing, refusal }
     }
@@ -148,8 +149,8 @@ export function contendersOf(
 }
 
 /** What is served of a registry that is gone holds its place until it is swept. */
-function orphan({ metadata, owner, document }: SeenDocument): Contender {
-  const { uid, creationTimestamp } = metadata
-  const { namespace, name } = owner ?? document!.route
-  return { namespace, name, uid, creationTimestamp, held: heldClaim({ document }), wanted: undefined }
+function orphan(stored: SeenDocument): Contender {
+  const { uid, creationTimestamp } = stored.metadata
+  const { namespace, name } = stored.owner! // whoever holds anything says who it is
+  return { namespace, name, uid, creationTimestamp, held: heldClaim(stored), wanted: undefined }
 }
