@@ -56,19 +56,21 @@ export function createAdmission({
     })
   }
 
-  /** The tag, where a HEAD to another replica found the digest that is linked here now, and nobody has found another since. */
-  async function rememberPending({ key, pending }: FoundPending): Promise<void> {
+  /**
+   * The tag, where a HEAD to another replica found the digest that is linked here now, and nobody has found another since.
+   * Memory may hold it from a time before, which S3 did not take: whether it is stored is for `saveTag` to see.
+   */
+  async function pendingTag({ key, pending }: FoundPending): Promise<TagRecord | undefined> {
     const known = await catalog.tag(key)
-    const entry = known?.entry
-    if (known && entry?.digest === pending.digest) {
-      if (!pending.walks.every((walk) => hasWalk(known.entry.walks, walk)))
-        await catalog.saveTag(
-          catalog.rememberWalks(known, mergeWalks([...known.entry.walks, ...pending.walks])),
-        )
-      return
+    if (known?.entry.digest === pending.digest) {
+      const { walks } = known.entry
+      return pending.walks.every((walk) => hasWalk(walks, walk))
+        ? known
+        : catalog.rememberWalks(known, mergeWalks([...walks, ...pending.walks]))
     }
-    if (entry && Math.max(entry.writtenAt, entry.checkedAt) >= pending.checkedAt) return
-    await catalog.saveTag(remember(key, pending, pending.walks, pending.checkedAt))
+    const { writtenAt = 0, checkedAt = 0 } = known?.entry ?? {}
+    if (known && Math.max(writtenAt, checkedAt) >= pending.checkedAt) return undefined
+    return remember(key, pending, pending.walks, pending.checkedAt)
   }
 
   return {
@@ -90,7 +92,10 @@ export function createAdmission({
         await content.store(digest, bytes)
         await catalog.saveLink(linkKey, link)
         for (const record of tags) await catalog.saveTag(record)
-        for (const found of await catalog.pendingEverywhere(linkKey, digest)) await rememberPending(found)
+        for (const found of await catalog.pendingEverywhere(linkKey, digest)) {
+          const record = await pendingTag(found)
+          if (record && !tags.includes(record)) await catalog.saveTag(record)
+        }
       })
     },
 

@@ -239,6 +239,7 @@ export function createCatalog({
       setTag(key, { ...record.entry, checkedAt })
       pendings.delete(name)
       await tell('index.touchTag', index.touchTag(key, record.entry.digest, checkedAt))
+      changes?.announce(name) // what is pending elsewhere from before counts no more
     },
 
     rememberLink(key, entry) {
