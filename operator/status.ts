@@ -16,6 +16,11 @@ export const unknown = (reason: string, message: string): Verdict => ({ status: 
 /** Of what was not accepted nothing else can be said. */
 export const notAccepted: Verdict = unknown('NotAccepted', 'the spec is not accepted')
 
+/** What is said of it is that it is not accepted, unless something is served on that is to be another or to stop. */
+export function programmedOf(accepted: Verdict, programmed: Verdict): Verdict {
+  return accepted.status === 'True' || programmed.reason === 'NotWritten' ? programmed : notAccepted
+}
+
 /**
  * What no time will mend: somebody has to write something else. Tools that wait by kstatus give up on it at once, and go
  * on waiting over any other Ready=False: a reference that is missing may be on its way.

@@ -6,7 +6,7 @@ import type { UpstreamHealth } from '../delivery.ts'
 import type { Seen } from '../observed.ts'
 import type { Problem } from '../problem.ts'
 import type { Verdict } from '../runtime/conditions.ts'
-import { type CommonStatus, commonStatusOf, no, notAccepted, unknown, yes } from '../status.ts'
+import { type CommonStatus, commonStatusOf, no, notAccepted, programmedOf, unknown, yes } from '../status.ts'
 import { compileUpstream, type UpstreamDraft } from './compile.ts'
 import type { Lookup } from './tls.ts'
 
@@ -78,7 +78,7 @@ export function upstreamStatus(
   counted?: UpstreamStatus['cache'],
 ): CommonStatus & Pick<UpstreamStatus, 'cache'> {
   const { Accepted, ResolvedRefs, Reachable, CredentialsValid } = verdicts
-  const Programmed = Accepted.status === 'True' ? programmed : notAccepted
+  const Programmed = programmedOf(Accepted, programmed)
   const { cache: before } = upstream.status as UpstreamStatus
   const isOther = (field: 'entries' | 'bytes') => (counted?.[field] ?? 0) !== (before?.[field] ?? 0)
   const isNew = isOther('entries') || isOther('bytes') // the time alone is no news, nor is nothing

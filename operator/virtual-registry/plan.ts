@@ -3,7 +3,7 @@ import { formatField } from '../api/parse.ts'
 import type { VirtualRegistry, VirtualRegistryStatus } from '../api/virtual-registry.ts'
 import type { Seen } from '../observed.ts'
 import type { Verdict } from '../runtime/conditions.ts'
-import { type CommonStatus, commonStatusOf, no, notAccepted, yes } from '../status.ts'
+import { type CommonStatus, commonStatusOf, no, notAccepted, programmedOf, yes } from '../status.ts'
 import { type Claim, tellOverlap } from './claims.ts'
 import { compileRegistry } from './compile.ts'
 import { type Contender, type Contested, contest, mustLetGo } from './contest.ts'
@@ -94,7 +94,7 @@ export function registryStatus(
   programmed: Verdict,
   now: Date,
 ): CommonStatus & Omit<VirtualRegistryStatus, keyof CommonStatus> {
-  const Programmed = verdicts.Accepted.status === 'True' ? programmed : notAccepted
+  const Programmed = programmedOf(verdicts.Accepted, programmed)
   return {
     ...commonStatusOf(registry, { judged: { ...verdicts, Programmed } }, now),
     ...address,

@@ -70,7 +70,8 @@ export function createRegistryReconciler(means: RegistryMeans): (key: string) =>
       const nothing = { programmed: notAccepted, isEarly: false }
       if (stored === undefined || isLeft) return nothing
       const refusal = await refusalOf(() => cluster.deleteSecret(stored.metadata))
-      return refusal === undefined ? { ...nothing, action: 'delete document' } : { ...nothing, refusal }
+      if (refusal === undefined) return { ...nothing, action: 'delete document' }
+      return { programmed: notWritten(refusal), isEarly: false, refusal }
     }
     const { namespace } = registry.metadata
     const { document, isWritten, refusal } = await settleDocument(means, route, stored)

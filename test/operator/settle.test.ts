@@ -17,8 +17,10 @@ const login = (password: string) => ({
 })
 const url = 'https://registry.example.com'
 const hub = resource('Upstream', 'hub', { url, credentialsSecretRef: { name: 'login' } })
-const registry = (path: string) =>
-  resource('VirtualRegistry', 'all', { path, upstreams: [{ upstreamRef: { name: 'hub' } }] })
+const registry = (path: string, more = {}) =>
+  resource('VirtualRegistry', 'all', { path, upstreams: [{ upstreamRef: { name: 'hub' } }], ...more })
+const conditionOf = (fake: FakeCluster, plural: string, name: string, type: string) =>
+  fake.get(plural, name).status.conditions?.find((each: { type: string }) => each.type === type)
 
 /** An operator that has brought a registry over one upstream to where it should be. */
 async function settled() {
@@ -55,8 +57,6 @@ describe('what somebody deletes while its status is written', () => {
 })
 
 describe('a document that the API server does not take', () => {
-  const conditionOf = (fake: FakeCluster, plural: string, name: string, type: string) =>
-    fake.get(plural, name).status.conditions?.find((each: { type: string }) => each.type === type)
   const passwordOf = (fake: FakeCluster) =>
     fake.documents().flatMap(({ route }) => (route.kind === 'Upstream' ? route.credentials?.password : []))
   const refuse = (what: RegExp, status: number) => (write: string) =>
@@ -127,7 +127,7 @@ describe('a document that the API server does not take', () => {
     expect(conditionOf(fake, 'upstreams', 'hub', 'Ready').status).toBe('True')
   })
 
-  it('is deleted late, but the status says at once why it is to be', async () => {
+  it('is deleted late, but the status says at once why it is to be, and that it is not', async () => {
     const { fake, operator } = await settled()
     await operator.stop()
     const name = documentName({ kind: 'VirtualRegistry', namespace: 'default', name: 'all' })
@@ -141,11 +141,47 @@ describe('a document that the API server does not take', () => {
     const later = startFakeOperator(fake)
     await later.untilIdle()
     expect(conditionOf(fake, 'virtualregistries', 'all', 'Ready').reason).toBe('PathNotPermitted')
+    const programmed = () => conditionOf(fake, 'virtualregistries', 'all', 'Programmed').reason
+    expect(programmed()).toBe('NotWritten')
     expect(fake.documents()).toHaveLength(2)
     fake.fault.refusal = () => undefined
     await expect.poll(() => fake.documents().length, { timeout: 20_000 }).toBe(1)
+    await expect.poll(programmed).toBe('NotAccepted')
     await later.stop()
   }, 30_000)
+})
+
+describe('what is not accepted and is to be stopped, which the API server does not take', () => {
+  it.each<[string, string, string, object]>([
+    [
+      'a registry that is disabled, at a path that is taken',
+      ...(['virtualregistries', 'all'] as const),
+      registry('default/taken', { serving: 'Disabled' }),
+    ],
+    [
+      'an upstream that loses its account, with a spec that is refused',
+      ...(['upstreams', 'hub'] as const),
+      resource('Upstream', 'hub', { ...(hub.spec as object), mode: 'Sometimes' }),
+    ],
+  ])(
+    'is said of %s',
+    async (_title, plural, name, changed) => {
+      const { fake, operator } = await settled()
+      const path = 'default/taken'
+      fake.apply('virtualregistries', { ...registry(path), metadata: { name: 'first' } })
+      await operator.untilIdle()
+      fake.fault.refusal = (write) => (write.startsWith('apply') ? new ApiError(403, 'Forbidden') : undefined)
+      fake.apply(plural, changed)
+      await expect.poll(() => conditionOf(fake, plural, name, 'Programmed').reason).toBe('NotWritten')
+      expect(conditionOf(fake, plural, name, 'Accepted').status).toBe('False')
+      fake.fault.refusal = () => undefined
+      await expect
+        .poll(() => conditionOf(fake, plural, name, 'Programmed').reason, { timeout: 20_000 })
+        .toBe('NotAccepted')
+      await operator.stop()
+    },
+    30_000,
+  )
 })
 
 describe('a document that says no more whose it is', () => {

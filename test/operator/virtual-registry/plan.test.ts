@@ -51,6 +51,7 @@ const older = (name: string, path: string, more: Partial<Contender> = {}): Conte
   ...more,
 })
 const served: RegistryRoute = plan({}).route!
+const none: Grants = { paths: [], hosts: [] }
 
 describe('the plan of a VirtualRegistry', () => {
   it('has the compiled route served, and says by which prefix', () => {
@@ -187,6 +188,20 @@ describe('the plan of a VirtualRegistry', () => {
   it('is switched off even where the spec is not accepted', () => {
     const { route } = plan({ path: 'elsewhere', serving: 'Disabled' }, { previous: served })
     expect(route).toEqual({ ...served, serving: 'Disabled' })
+  })
+
+  it.each<[string, Record<string, unknown>, Partial<ObservedRegistry>, boolean]>([
+    ['a spec that is refused, too', { upstreams: [] }, {}, true],
+    ['a conflict', { path: 'default/x' }, { contenders: [older('first', 'default/x')] }, true],
+    ['nothing wrong, which is written', {}, {}, false],
+    ['a conflict, and is switched off', { path: 'elsewhere', serving: 'Disabled' }, {}, false],
+    ['a spec that is refused, and a path that was taken back', { upstreams: [] }, { grants: none }, false],
+  ])('leaves a document that it cannot read with %s: %j', (_title, spec, more, isLeft) => {
+    const claim = { path: 'shared/images', hosts: [] }
+    const made = plan(spec, { ...more, unreadable: { claim } })
+    expect(made.isLeft).toBe(isLeft)
+    expect(made.address.url?.endsWith(claim.path) ?? false).toBe(isLeft)
+    expect(plan({ upstreams: [] }, { unreadable: { claim: undefined } }).isLeft).toBe(true)
   })
 
   it('needs another path where its own would have a component v2', () => {
