@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import { ApiError, isStatus, toApiError } from './api-error.ts'
 import { createWorkQueue, type QueueObserver, type WorkQueue } from './work-queue.ts'
 
@@ -55,6 +56,7 @@ export function createController({
       await attempt(key)
       observe.activeWorkers(--active)
       queue.done(key)
+      await setImmediate() // many keys with nothing to write leave no time for the Lease otherwise
     }
   }
 

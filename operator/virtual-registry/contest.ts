@@ -32,12 +32,26 @@ export function contest({ uid }: Contender, all: readonly Contender[]): Conteste
  */
 export function mustLetGo(contender: Contender, all: readonly Contender[]): boolean {
   if (contender.held === undefined || contender.wanted === undefined) return false
+  if (!waitsForItself(contender, all)) return false
   const without = all.map((each) => (each.uid === contender.uid ? { ...each, held: undefined } : each))
-  return !isServedInTheEnd(contender, all) && isServedInTheEnd(contender, without)
+  return isServedInTheEnd(contender, without)
 }
 
-/** As many as may wait for each other in a row: the work grows with its square. */
+/** As many as may wait for each other in a row: the work grows with it. */
 const mostRounds = 20
+
+/** Whether those it waits for wait, the last of them, for what it has: then none of them ever moves. */
+function waitsForItself({ uid }: Contender, all: readonly Contender[]): boolean {
+  const outcomes = outcomesOf(all)
+  const reached = new Set<string>()
+  let last = [uid]
+  for (let round = 0; round < mostRounds && !reached.has(uid); round++) {
+    const holders = last.flatMap((each) => outcomes.get(each) ?? []).map(({ holder }) => holder.uid)
+    last = [...new Set(holders)].filter((each) => !reached.has(each))
+    for (const each of last) reached.add(each)
+  }
+  return reached.has(uid)
+}
 
 /** Whether it gets what it wants when all take, again and again, what they can have. */
 function isServedInTheEnd({ uid }: Contender, all: readonly Contender[]): boolean {
