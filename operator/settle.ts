@@ -83,8 +83,11 @@ export function mayPass(
   seen: Seen<unknown>,
   accepted: Verdict,
 ): boolean {
-  if (!isConflict(accepted) || saidBefore(seen, 'Accepted')?.reason === accepted.reason) return false
-  const leftMs = patience.leftMs(key, `${accepted.reason} ${seen.metadata.generation}`)
+  const { generation } = seen.metadata
+  const isOfThis = seen.status.observedGeneration === generation
+  const isSaid = isOfThis && saidBefore(seen, 'Accepted')?.reason === accepted.reason
+  if (!isConflict(accepted) || isSaid) return false
+  const leftMs = patience.leftMs(key, `${accepted.reason} ${generation}`)
   if (leftMs > 0) recheck(key, leftMs)
   return leftMs > 0
 }
@@ -133,9 +136,13 @@ function isRefusal({ status = 0 }: ApiError): boolean {
   return status >= 400 && status < 500 && status !== 409 && status !== 429
 }
 
+const words = 'its words are in the audit log of the API server, or with the admission webhooks there'
+
 /** Without what the API server says of it, which may repeat what was sent. */
 export function notWritten({ status, reason }: ApiError): Verdict {
-  const message = `the API server does not take what the proxies are to have (${status} ${reason}), so that they keep what they had; the log of the operator has its words`
+  // only those of 403 are kept: others may repeat what was sent
+  const where = status === 403 ? 'the log of the operator has its words' : words
+  const message = `the API server does not take what the proxies are to have (${status} ${reason}), so that they keep what they had; ${where}`
   return no('NotWritten', message)
 }
 

@@ -186,6 +186,26 @@ describe('tools that wait by kstatus', () => {
   })
 })
 
+describe('a conflict that is mended with another move', () => {
+  it('is not said again at once', async () => {
+    const fake = createFakeCluster()
+    fake.apply('upstreams', upstream('hub'))
+    fake.apply('virtualregistries', registry('one', { path: 'default/a' }))
+    fake.apply('virtualregistries', registry('two', { path: 'default/b' }))
+    fake.apply('virtualregistries', registry('it', { path: 'default/a' }))
+    await settle(fake)
+    expect(kstatus(fake.get('virtualregistries', 'it'))).toBe('Failed')
+    const operator = startFakeOperator(fake, { patienceMs: 60_000 })
+    fake.apply('virtualregistries', registry('it', { path: 'default/b' }))
+    await operator.untilIdle()
+    expect(kstatus(fake.get('virtualregistries', 'it'))).toBe('InProgress')
+    fake.apply('virtualregistries', registry('two', { path: 'default/c' }))
+    await operator.untilIdle()
+    await operator.stop()
+    expect(kstatus(fake.get('virtualregistries', 'it'))).toBe('Current')
+  })
+})
+
 describe('registries that change places', () => {
   it.each([0, 5000])(
     'are told of no conflict, and say so at once (%s ms of patience)',

@@ -81,6 +81,7 @@ describe('a document that the API server does not take', () => {
           expect(said).toMatchObject({ status: 'False', reason: 'NotWritten' })
           expect(said.message).toContain(`${status} Refused`)
           expect(said.message).not.toContain('canary')
+          expect(said.message.includes('the log of the operator')).toBe(status === 403)
         }
         expect(conditionOf(fake, plural, name, 'Accepted').status).toBe('True')
       }
