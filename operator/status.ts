@@ -67,25 +67,27 @@ export interface CommonStatus {
 const told = ['Ready', 'Reachable', 'CredentialsValid']
 
 /**
- * What a person should find among the events: that one of these turned, or is bad for another reason. What Ready says
- * already is not said twice.
+ * What a person should find among the events: that one of these turned, or is bad for another reason. What Ready is
+ * told of now is not said twice.
  */
 export function happeningsOf(previous: readonly Condition[], next: readonly Condition[]): Happening[] {
-  const ready = next.find(({ type }) => type === 'Ready')
-  return next.flatMap(({ type, status, reason, message }) => {
-    const last = previous.find((each) => each.type === type)
-    const hasTurned = last?.status !== status || (status === 'False' && last.reason !== reason)
-    const isWorthIt = status !== 'Unknown' && (type === 'Ready' || last !== undefined || status === 'False')
-    const isTold = type !== 'Ready' && status === ready?.status && reason === ready.reason
-    if (!told.includes(type) || !hasTurned || !isWorthIt || isTold) return []
-    const isGood = status === 'True'
-    return [
-      {
-        type: isGood ? ('Normal' as const) : ('Warning' as const),
-        reason,
-        action: `Judge${type}`,
-        note: `${type} is ${status}: ${message}`,
-      },
-    ]
+  const news = next.filter((each) => {
+    const last = previous.find(({ type }) => type === each.type)
+    return told.includes(each.type) && isNews(each, last)
   })
+  const ready = news.find(({ type }) => type === 'Ready')
+  return news
+    .filter((each) => each === ready || each.status !== ready?.status || each.reason !== ready.reason)
+    .map(({ type, status, reason, message }) => ({
+      type: status === 'True' ? 'Normal' : 'Warning',
+      reason,
+      action: `Judge${type}`,
+      note: `${type} is ${status}: ${message}`,
+    }))
+}
+
+function isNews({ type, status, reason }: Condition, last: Condition | undefined): boolean {
+  const hasTurned = last?.status !== status || (status === 'False' && last.reason !== reason)
+  const isWorthIt = status !== 'Unknown' && (type === 'Ready' || last !== undefined || status === 'False')
+  return hasTurned && isWorthIt
 }

@@ -98,6 +98,12 @@ describe('events', () => {
       [...of('Ready', 'True', 'Ready'), ...of('CredentialsValid', 'False', 'Unauthorized')],
       ['Normal Ready', 'Warning Unauthorized'],
     ],
+    [
+      'credentials that are gone now, too, which Ready did not tell of',
+      [...of('Ready', 'False', 'RefNotFound'), ...of('CredentialsValid', 'Unknown', 'NotTried')],
+      [...of('Ready', 'False', 'RefNotFound'), ...of('CredentialsValid', 'False', 'RefNotFound')],
+      ['Warning RefNotFound'],
+    ],
     ['an Accepted, which Ready speaks of', of('Accepted', 'True'), of('Accepted', 'False'), []],
   ])('tell of %s', (_title, previous, next, wanted) => {
     expect(happeningsOf(previous, next).map(({ type, reason }) => `${type} ${reason}`)).toEqual(wanted)
