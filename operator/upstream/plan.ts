@@ -55,7 +55,8 @@ export function planUpstream({ upstream, lookup, previous, health }: ObservedUps
 
   const size = Buffer.byteLength(JSON.stringify(compiled.route))
   if (size > longestDocument - spare) {
-    const message = `what the proxies need of it is ${size} bytes, more than ${longestDocument - spare}; use fewer certificates in caCertificateRef`
+    // not how much: of what is far too long not all is read
+    const message = `what the proxies need of it is more than ${longestDocument - spare} bytes; use fewer certificates in caCertificateRef`
     return refuse(no('TooLarge', message), withoutSecrets(compiled.route, message))
   }
   return {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { observeConfigMap, observeSecret } from '../../operator/observed.ts'
 import { planUpstream } from '../../operator/upstream/plan.ts'
+import { longestDocument } from '../../proxy/routes.ts'
 import { lookupOf } from './builders.ts'
 import { seenUpstream } from './seen.ts'
 import { authority, clientCertificate, clientKey } from './upstream/certificates.ts'
@@ -94,7 +95,10 @@ describe('what is kept of certificates', () => {
     const named = (text: string) => ({ ...of(text), metadata: { ...of(text).metadata, name: 'login' } })
     const spec = ofAuthority(kind, 'ca.crt')
     expect(plan(spec, named(authority)).route?.tls?.ca).toBe(authority)
-    expect(plan(spec, named(many)).verdicts.Accepted.reason).toBe('TooLarge')
+    const { reason, message } = plan(spec, named(many)).verdicts.Accepted
+    expect(reason).toBe('TooLarge')
+    // what was cut says nothing of how long it was
+    expect(message.match(/\d+/g)).toEqual([String(longestDocument - 1024)])
     expect(JSON.stringify(named(many)).length).toBeLessThan(400_000)
     expect(plan(spec, named(junk)).verdicts.ResolvedRefs.message).toMatch(/holds no certificates in PEM/)
     expect(JSON.stringify(named(junk)).length).toBeLessThan(1000)
