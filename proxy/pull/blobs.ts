@@ -286,13 +286,14 @@ export function createBlobs(parts: BlobParts): { blob(request: BlobRequest): Pro
         open: async (start) => stored.source(place, digest, await possessed(place, digest), start),
       }),
       other: share.other,
-      afterCommit: async (size) => {
-        for (const key of proven.get(fill)?.values() ?? []) {
-          const entry = linkEntryOf(place, size)
-          catalog.rememberLink(key, entry)
-          await catalog.saveLink(key, entry)
-        }
-      },
+      afterCommit: (size) =>
+        commits.persist(async () => {
+          for (const key of proven.get(fill)?.values() ?? []) {
+            const entry = linkEntryOf(place, size)
+            catalog.rememberLink(key, entry)
+            await catalog.saveLink(key, entry)
+          }
+        }),
     })
     prove(place, digest, fill)
     return fill

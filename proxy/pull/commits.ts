@@ -9,6 +9,8 @@ export interface Commits {
    * away for a moment the work is done once more: it must be safe to repeat.
    */
   add(operation: string, place: string, work: () => Promise<void>): void
+  /** At once, in no order, and again likewise. Throws what it came to. */
+  persist(work: () => Promise<void>): Promise<void>
   /** Resolves when none is left. From then on nothing is done again: the process ends. */
   settled(): Promise<void>
 }
@@ -26,7 +28,7 @@ export function createCommits(observer: Observer): Commits {
   let queued = 0
   let ending = false
 
-  async function run(work: () => Promise<void>): Promise<void> {
+  async function persist(work: () => Promise<void>): Promise<void> {
     const until = performance.now() + againMs
     for (let pauseMs = firstPauseMs; ; pauseMs *= 2) {
       try {
@@ -47,7 +49,7 @@ export function createCommits(observer: Observer): Commits {
       }
       queued++
       const commit = (last.get(place) ?? Promise.resolve())
-        .then(() => run(work))
+        .then(() => persist(work))
         .catch((error: unknown) => observer.storeFailure(operation, error))
         .finally(() => {
           queued--
@@ -55,6 +57,7 @@ export function createCommits(observer: Observer): Commits {
         })
       last.set(place, commit)
     },
+    persist,
     async settled() {
       ending = true
       while (last.size > 0) await Promise.all(last.values())

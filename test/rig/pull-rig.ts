@@ -9,7 +9,9 @@ import { createPull } from '../../proxy/pull/create-pull.ts'
 import type { BlobAnswer, ManifestAnswer, Story } from '../../proxy/pull/pull.ts'
 import { createRouteTable } from '../../proxy/route-table.ts'
 import type { RegistryRoute, UpstreamRoute } from '../../proxy/routes.ts'
-import { createFileBlobStore } from '../../proxy/store/file-blob-store.ts'
+import type { BlobStore } from '../../proxy/store/blob-store.ts'
+import type { DocumentStore } from '../../proxy/store/document-store.ts'
+import { createFileBlobStore, type FileBlobStore } from '../../proxy/store/file-blob-store.ts'
 import { createFileDocumentStore } from '../../proxy/store/file-document-store.ts'
 import { createSqliteIndexStore } from '../../proxy/store/sqlite-index-store.ts'
 import { createUpstreamClient } from '../../proxy/upstream/create-upstream-client.ts'
@@ -80,7 +82,15 @@ export interface Observed {
 export async function createPullRig(
   upstreams: readonly RigUpstream[],
   registries: readonly RigRegistry[],
-  { negativeMs = 0 } = {},
+  {
+    negativeMs = 0,
+    blobsOver = (files) => files,
+    documentsOver = (files) => files,
+  }: {
+    negativeMs?: number
+    blobsOver?: (files: FileBlobStore) => BlobStore
+    documentsOver?: (files: DocumentStore) => DocumentStore
+  } = {},
 ): Promise<PullRig> {
   const folder = await mkdtemp(join(tmpdir(), 'pull-'))
   const observed: Observed = { failures: [], breaker: new Map(), digestMismatches: 0, upstreamBytes: 0 }
@@ -100,8 +110,8 @@ export async function createPullRig(
     const index = await createSqliteIndexStore({ file: join(folder, indexName) })
     const pull = createPull({
       client,
-      blobs: await createFileBlobStore({ root: join(folder, 'blobs'), observer }),
-      documents: await createFileDocumentStore({ root: join(folder, 'documents') }),
+      blobs: blobsOver(await createFileBlobStore({ root: join(folder, 'blobs'), observer })),
+      documents: documentsOver(await createFileDocumentStore({ root: join(folder, 'documents') })),
       index,
       observer,
       now: () => Date.now() + wallOffset,

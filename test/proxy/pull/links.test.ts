@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type Digest, digestOf } from '../../../proxy/oci/digest.ts'
+import { StoreUnavailableError } from '../../../proxy/store/breaker.ts'
 import { createFakeUpstream, type FakeUpstream, fault } from '../../rig/fake-upstream.ts'
 import { contentStore } from '../../rig/image-store.ts'
 import { pushImage, pushIndex } from '../../rig/images.ts'
@@ -216,4 +217,29 @@ describe('bytes that are here already', () => {
     expect(digestOf(await joining)).toBe(digest)
     expect(blobGets(hub)).toBe(1)
   })
+})
+
+it('a link is written although its store is away for a moment after the blob was stored', async () => {
+  const { layers } = await pushImage(contentStore(hub.content), 'app')
+  const { digest } = layers[0]!
+  const answers: boolean[] = []
+  const flaky = await createPullRig([{ name: 'hub', at: hub }], [{ name: 'main', upstreams: ['hub'] }], {
+    documentsOver: (files) => ({
+      ...files,
+      async put(...given) {
+        answers.push(answers.length > 0)
+        if (answers.length === 1) throw new StoreUnavailableError('S3 is away')
+        return files.put(...given)
+      },
+    }),
+  })
+  try {
+    await flaky.bytes('app', digest)
+    await expect.poll(() => answers, { timeout: 5_000 }).toEqual([false, true])
+    await flaky.restart({ withoutIndex: true })
+    await hub.stop()
+    expect(digestOf(await flaky.bytes('app', digest))).toBe(digest)
+  } finally {
+    await flaky.close()
+  }
 })
