@@ -41,12 +41,14 @@ export function createContent({ blobs, observer }: { blobs: BlobStore; observer:
     maxEntrySize: 4 * maxMemoryBlobBytes + 200,
   })
 
+  /** Throws SpoiledBlobError for what it has taken away. */
   async function openStored(digest: Digest, size: number, rest?: RestOfBlob): Promise<OpenBlob | undefined> {
     const blob = await blobs.open(digest, rest)
     if (!blob || blob.size === size) return blob
-    await takeAway(blob, new SpoiledBlobError(`stored ${digest} has ${blob.size} bytes instead of ${size}`))
+    const error = new SpoiledBlobError(`stored ${digest} has ${blob.size} bytes instead of ${size}`)
+    await takeAway(blob, error)
     await blob.close()
-    return undefined
+    throw error
   }
 
   async function takeAway(blob: OpenBlob, error: SpoiledBlobError): Promise<void> {
@@ -55,8 +57,11 @@ export function createContent({ blobs, observer }: { blobs: BlobStore; observer:
   }
 
   async function bytes(digest: Digest, size: number): Promise<Buffer | undefined> {
-    const held = memory.get(digest)
-    if (held) return held
+    return memory.get(digest) ?? fromCopies(() => read(digest, size))
+  }
+
+  /** Throws SpoiledBlobError for what it has taken away. */
+  async function read(digest: Digest, size: number): Promise<Buffer | undefined> {
     const blob = await openStored(digest, size)
     if (!blob) return undefined
     try {
@@ -66,9 +71,8 @@ export function createContent({ blobs, observer }: { blobs: BlobStore; observer:
       memory.set(digest, whole)
       return whole
     } catch (error) {
-      if (!(error instanceof SpoiledBlobError)) throw error
-      await takeAway(blob, error)
-      return undefined
+      if (error instanceof SpoiledBlobError) await takeAway(blob, error)
+      throw error
     } finally {
       await blob.close()
     }
@@ -100,7 +104,7 @@ export function createContent({ blobs, observer }: { blobs: BlobStore; observer:
         const whole = await bytes(digest, size)
         return whole && createMemoryBody(whole)
       }
-      const blob = await openStored(digest, size, rest)
+      const blob = await fromCopies(() => openStored(digest, size, rest))
       return blob && createStoredBody(blob, (error) => takeAway(blob, error))
     },
 
@@ -134,6 +138,18 @@ function ofItsOwn(bytes: Buffer): Buffer {
   const own = Buffer.allocUnsafeSlow(bytes.length)
   bytes.copy(own)
   return own
+}
+
+/** Behind a copy on our own disk that is spoiled S3 may have the blob as it was. */
+async function fromCopies<T>(attempt: () => Promise<T | undefined>): Promise<T | undefined> {
+  for (let copies = 2; copies > 0; copies--) {
+    try {
+      return await attempt()
+    } catch (error) {
+      if (!(error instanceof SpoiledBlobError)) throw error
+    }
+  }
+  return undefined
 }
 
 async function readWhole(blob: OpenBlob): Promise<Buffer> {

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import type { Digest } from '../oci/digest.ts'
 import type { Eligible } from '../route-table.ts'
-import type { RestOfBlob } from '../store/blob-store.ts'
+import { type RestOfBlob, SpoiledBlobError } from '../store/blob-store.ts'
 import type { LinkKey } from '../store/index-store.ts'
 import { UpstreamError } from '../upstream/errors.ts'
 import type { BlobParts } from './blobs.ts'
@@ -66,9 +66,10 @@ export function createStoredBlobs({
       const lease = stored.bytes && leaseUntil(monotonicNow() + leaseMs, monotonicNow, use)
       story.source = stored.bytes ? 'memory' : 'disk'
       const another = async () => (await instead({ ...request, mayRedirect: false })).body!
-      const body = stored.bytes
-        ? stored
-        : createBodyOr(stored, (error) => storedOr(Promise.reject(error), another))
+      const brought = (error: unknown) => storedOr<BlobBody>(Promise.reject(error), another)
+      const again = () => content.open(digest, size, restAt(place, digest))
+      const next = (error: unknown) => storedOr(behindSpoiled(error, again, brought), another)
+      const body = stored.bytes ? stored : createBodyOr(stored, next)
       return { digest, mediaType: undefined, size, body, lease }
     },
 
@@ -78,6 +79,17 @@ export function createStoredBlobs({
       return body && { body: streamOf(body, start), start, size, endsByClose: false }
     },
   }
+}
+
+/** What S3 has where the copy on our own disk, now taken away, was spoiled. */
+async function behindSpoiled(
+  error: unknown,
+  open: () => Promise<BlobBody | undefined>,
+  instead: (error: unknown) => Promise<BlobBody>,
+): Promise<BlobBody> {
+  const body = error instanceof SpoiledBlobError ? await open() : undefined
+  if (!body) throw error
+  return createBodyOr(body, instead)
 }
 
 export function headOf(digest: Digest, size: number | undefined): BlobAnswer {

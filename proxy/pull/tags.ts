@@ -9,6 +9,7 @@ import {
   answerOf,
   type DigestManifests,
   eligibleOf,
+  type LinkedManifest,
   leaseMs,
   leaseUntil,
   type ManifestParts,
@@ -156,21 +157,50 @@ export function createTagManifests(parts: TagParts): {
     return fromRecord(request, place, catalog.rememberedTag(place.key) ?? record, checked, ms)
   }
 
-  /** Bytes that are gone, evicted or spoiled, come from where they came from; if they are gone there too, so is what was cached. */
+  /**
+   * Bytes that are gone, evicted or spoiled, come from where they came from; if they are gone there too, so is what was cached.
+   * Where the store has them and does not give them nothing is gone: no lower-priority image is an answer then.
+   */
   async function fromRecord(
     request: ManifestRequest,
     place: TagPlace,
     record: TagRecord,
-    { outcome, warning }: Checked,
+    checked: Checked,
     ms: number,
   ): Promise<ManifestAnswer | No> {
-    const { digest } = record.entry
-    const linked = await manifests.linked(place, digest).catch(orAbsent)
-    if (!linked && request.method === 'HEAD') return attemptHead(request, place, ownWalk(request), ms)
-    const manifest = linked ?? (await manifests.obtain(place, digest, ms))
+    let failure: unknown
+    const linked = await manifests.linked(place, record.entry.digest).catch((error: unknown) => {
+      failure = error
+      return orAbsent(error)
+    })
+    if (linked) return fromManifest(request, place, record, linked, checked)
+    const answer = await anew(request, place, record, { ...checked, outcome: 'miss' }, ms)
+    if (isNo(answer) && failure !== undefined) throw failure
+    return answer
+  }
+
+  async function anew(
+    request: ManifestRequest,
+    place: TagPlace,
+    record: TagRecord,
+    checked: Checked,
+    ms: number,
+  ): Promise<ManifestAnswer | No> {
+    if (request.method === 'HEAD') return attemptHead(request, place, ownWalk(request), ms)
+    const manifest = await manifests.obtain(place, record.entry.digest, ms)
     if (isNo(manifest)) return fromFetch(request, place, ms)
+    return fromManifest(request, place, record, manifest, checked)
+  }
+
+  function fromManifest(
+    request: ManifestRequest,
+    place: TagPlace,
+    record: TagRecord,
+    manifest: LinkedManifest,
+    { outcome, warning }: Checked,
+  ): ManifestAnswer {
     const use = uses.tag(place.key, request.method === 'GET' ? 1 : 0)
-    tell(request.story, place, linked ? outcome : 'miss')
+    tell(request.story, place, outcome)
     const until = warning === undefined ? freshUntil(place, record) : checks.unaskableUntil(place)
     const lease = leaseUntil(Math.min(until, monotonicNow() + leaseMs), monotonicNow, use, () => record.live)
     return answerOf(request, manifest, { warning, lease })

@@ -7,8 +7,8 @@ export interface BlobStore {
   stat(digest: Digest): Promise<BlobStat | undefined>
 
   /**
-   * Undefined when absent. The caller closes it; until then nothing evicts it. Where a remote store breaks off and does not
-   * go on, `rest` does; whoever reads along has it too.
+   * Undefined when absent; throws StoreUnavailableError where a remote store does not say or give it. The caller closes it;
+   * until then nothing evicts it. Where a remote store breaks off and does not go on, `rest` does; whoever reads along has it too.
    */
   open(digest: Digest, rest?: RestOfBlob): Promise<OpenBlob | undefined>
 

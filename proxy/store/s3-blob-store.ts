@@ -34,8 +34,8 @@ const keyOf = (digest: Digest) => blobRoot + blobKey(digest)
 
 /**
  * Blobs in S3 behind a hot tier on local disk. A blob is there when S3 has it. Where S3 is away, what the hot tier has
- * is read on; all else is absent. So is, for a while, what S3 says it has and does not give: it can be opened, as S3 may give
- * it now, but it is not counted on.
+ * is read on; of all else nobody knows whether it is there: it is not counted on, and to open it throws
+ * StoreUnavailableError. So it is, for a while, with what S3 says it has and does not give, only that S3 may give it now.
  */
 export function createS3BlobStore({
   bucket,
@@ -77,22 +77,27 @@ export function createS3BlobStore({
       observer.storeFailure(operation, error)
   }
 
-  /** Undefined where S3 does not have it, or is away. Whoever comes meanwhile reads along. */
-  async function download(digest: Digest, rest: RestOfBlob | undefined): Promise<Download | undefined> {
+  /** Undefined where S3 does not have it. Whoever comes meanwhile reads along, or is told the same. */
+  function download(digest: Digest, rest: RestOfBlob | undefined): Promise<Download | undefined> {
     const running = downloads.get(digest)
     if (running) return running
+    const isAsked = bucket.available
     const starting = start(digest, rest).catch((error: unknown) => {
-      withheld.set(digest, true)
+      if (isAsked) withheld.set(digest, true)
       tell('blob.open', error)
-      return undefined
+      if (error instanceof StoreUnavailableError) throw error
+      throw new StoreUnavailableError('S3 does not give the object', { cause: error })
     })
     downloads.set(digest, starting)
-    const ended = await starting
+    const over = starting.then(
+      (started) => started?.done,
+      () => undefined,
+    )
     inBackground(
-      (ended?.done ?? Promise.resolve()).finally(() => downloads.delete(digest)),
+      over.finally(() => downloads.delete(digest)),
       'blob.download',
     )
-    return ended
+    return starting
   }
 
   async function start(digest: Digest, rest: RestOfBlob | undefined): Promise<Download | undefined> {
@@ -160,7 +165,7 @@ export function createS3BlobStore({
     abandonUpload: (digest, uploadId) => bucket.abortUpload(keyOf(digest), uploadId),
 
     async presign(digest, size) {
-      if (!bucket.available) return undefined
+      if (!bucket.available || withheld.has(digest)) return undefined
       try {
         return (await seen.fetch(digest)) === size ? await bucket.presign(keyOf(digest)) : undefined
       } catch (error) {

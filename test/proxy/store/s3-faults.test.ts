@@ -103,13 +103,14 @@ describe.each(away)('an S3 that %s', (_, fault) => {
     const documents = softDocuments(createS3DocumentStore({ bucket }))
     s3.always('all', fault)
     const first = await timeOf(async () => {
-      for (let n = 0; n < 3; n++) expect(await store.open(digestOf(small))).toBeUndefined()
+      for (let n = 0; n < 3; n++)
+        await expect(store.open(digestOf(small))).rejects.toThrow(StoreUnavailableError)
     })
     expect(first).toBeLessThan(3 * limits.answerMs + 500)
     expect(bucket.available).toBe(false)
     const later = await timeOf(async () => {
       for (let n = 0; n < 100; n++) {
-        expect(await store.open(digestOf(small))).toBeUndefined()
+        await expect(store.open(digestOf(small))).rejects.toThrow(StoreUnavailableError)
         expect(await store.stat(digestOf(small))).toBeUndefined()
         expect(await documents.get('a/b')).toBeUndefined()
       }

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { digestOf } from '../../../proxy/oci/digest.ts'
 import { blobKey } from '../../../proxy/store/blob-store.ts'
+import { StoreUnavailableError } from '../../../proxy/store/breaker.ts'
 import { createFileBlobStore } from '../../../proxy/store/file-blob-store.ts'
 import { createS3BlobStore, type S3BlobStore } from '../../../proxy/store/s3-blob-store.ts'
 import { type Bucket, type BucketOptions, createBucket } from '../../../proxy/store/s3-bucket.ts'
@@ -146,6 +147,20 @@ describe('a blob that a client may fetch from S3', () => {
       expect(await store.presign?.(digest, bytes.length)).toBeDefined()
     },
   )
+
+  it.each([
+    ['refuses to give (bucket S1)', { kind: 'error', status: 500, code: 'InternalError' }],
+    ['always cuts (bucket S4)', { kind: 'cut', bytes: 100 }],
+  ] as const)('is not fetched there where S3 has it and %s', async (_, fault) => {
+    const bucket = open()
+    const store = await openStore(bucket)
+    s3.put(`blobs/${blobKey(digest)}`, bytes)
+    expect(await store.presign?.(digest, bytes.length)).toBeDefined()
+    s3.always(['GetObject'], fault)
+    await expect(readBlob(store, digest)).rejects.toThrow(StoreUnavailableError)
+    await expect.poll(() => bucket.available, { timeout: 5_000 }).toBe(true)
+    expect(await store.presign?.(digest, bytes.length)).toBeUndefined()
+  })
 
   it('is sent by the proxy while no credentials can be had', async () => {
     const store = await openStore()
