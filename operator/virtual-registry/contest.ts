@@ -11,6 +11,8 @@ export interface Contender {
   readonly held: Claim | undefined
   /** What its spec asks for and it may have; undefined where it may have nothing. */
   readonly wanted: Claim | undefined
+  /** What it has is about to be free, and is not yet. */
+  readonly isLeaving?: boolean
 }
 
 export type Contested =
@@ -28,12 +30,14 @@ export function contest({ uid }: Contender, all: readonly Contender[]): Conteste
 
 /**
  * Whether a contender must let go of what it has, or it never gets what it wants: two that change places each wait for
- * the other. Nobody lets go for less, nor of what others leave in time by themselves.
+ * the other. Nobody lets go for less, nor of what others leave in time by themselves or have let go of already.
  */
 export function mustLetGo(contender: Contender, all: readonly Contender[]): boolean {
   if (contender.held === undefined || contender.wanted === undefined) return false
-  if (!waitsForItself(contender, all)) return false
-  const without = all.map((each) => (each.uid === contender.uid ? { ...each, held: undefined } : each))
+  const isSelf = ({ uid }: Contender) => uid === contender.uid
+  const soon = all.map((each) => (each.isLeaving && !isSelf(each) ? { ...each, held: undefined } : each))
+  if (!waitsForItself(contender, soon)) return false
+  const without = soon.map((each) => (isSelf(each) ? { ...each, held: undefined } : each))
   return isServedInTheEnd(contender, without)
 }
 

@@ -16,8 +16,7 @@ import {
   unwritten,
 } from '../settle.ts'
 import { notAccepted } from '../status.ts'
-import { groundsOf, heldClaim, type World } from '../world.ts'
-import type { Contender } from './contest.ts'
+import { contendersOf } from './contenders.ts'
 import type { Grants } from './grants.ts'
 import { planRegistry, type RegistryPlan, registryStatus, type UpstreamState } from './plan.ts'
 
@@ -27,9 +26,23 @@ export interface RegistryMeans extends Means {
   upstreamState(key: string): UpstreamState
 }
 
+interface Delivered {
+  readonly action?: string
+  readonly programmed: Verdict
+  readonly isEarly: boolean
+  readonly refusal?: ApiError
+}
+
+const nothing: Delivered = { programmed: notAccepted, isEarly: false }
+
 /** Brings the document and the status of one VirtualRegistry to what they should be. */
 export function createRegistryReconciler(means: RegistryMeans): (key: string) => Promise<void> {
   const { world, cluster, delivery, patience, grants, externalUrl, upstreamState, now, tell } = means
+  /** The uids of documents that are being deleted, until that is seen. */
+  const leaving = new Set<string>()
+  world.documents.onChange((_key, previous, current) => {
+    if (previous && previous.metadata.uid !== current?.metadata.uid) leaving.delete(previous.metadata.uid)
+  })
 
   function planOf(registry: Seen<VirtualRegistry>, stored: SeenDocument | undefined) {
     const previous = stored?.document?.route
@@ -39,7 +52,7 @@ export function createRegistryReconciler(means: RegistryMeans): (key: string) =>
       upstream: (upstream) => upstreamState(`${namespace}/${upstream}`),
       previous: previous?.kind === 'VirtualRegistry' ? previous : undefined,
       unreadable: stored?.document === undefined ? stored : undefined,
-      contenders: contendersOf(registry, world),
+      contenders: contendersOf(registry, world, leaving),
       grants,
       externalUrl,
     })
@@ -54,25 +67,23 @@ export function createRegistryReconciler(means: RegistryMeans): (key: string) =>
     return undefined
   }
 
+  async function takeAway({ metadata }: SeenDocument): Promise<Delivered> {
+    leaving.add(metadata.uid)
+    const refusal = await refusalOf(() => cluster.deleteSecret(metadata))
+    if (refusal === undefined) return { ...nothing, action: 'delete document' }
+    leaving.delete(metadata.uid)
+    return { programmed: notWritten(refusal), isEarly: false, refusal }
+  }
+
   /** Brings the document to what it should be. `isEarly`: what is to be said of it is better said in a moment. */
   async function deliver(
     key: string,
     registry: Seen<VirtualRegistry>,
     { route, isLeft, verdicts: { Accepted, ResolvedRefs } }: RegistryPlan,
     stored: SeenDocument | undefined,
-  ): Promise<{
-    readonly action?: string
-    readonly programmed: Verdict
-    readonly isEarly: boolean
-    readonly refusal?: ApiError
-  }> {
-    if (route === undefined) {
-      const nothing = { programmed: notAccepted, isEarly: false }
-      if (stored === undefined || isLeft) return nothing
-      const refusal = await refusalOf(() => cluster.deleteSecret(stored.metadata))
-      if (refusal === undefined) return { ...nothing, action: 'delete document' }
-      return { programmed: notWritten(refusal), isEarly: false, refusal }
-    }
+  ): Promise<Delivered> {
+    if (route === undefined) return isLeft || stored === undefined ? nothing : takeAway(stored)
+    if (stored !== undefined) leaving.delete(stored.metadata.uid)
     const { namespace } = registry.metadata
     const { document, isWritten, refusal } = await settleDocument(means, route, stored)
     if (refusal !== undefined) return { programmed: notWritten(refusal), isEarly: false, refusal }
@@ -115,43 +126,4 @@ export function createRegistryReconciler(means: RegistryMeans): (key: string) =>
     if (actions.length > 0) tell({ kind: 'VirtualRegistry', namespace, name, generation, actions })
     if (refusal !== undefined) throw refusal
   }
-}
-
-/** All whose claims meet with those of this one, or with those of one that does: a chain of them settles as one. */
-export function contendersOf(
-  registry: Seen<VirtualRegistry>,
-  world: Pick<World, 'registries' | 'documents' | 'documentOf' | 'wantedClaim'>,
-): Contender[] {
-  const found = new Map<string, Contender>()
-  const searched = new Set<string>()
-
-  const add = (each: Seen<VirtualRegistry>): void => {
-    const { namespace, name, uid, creationTimestamp, isBeingDeleted } = each.metadata
-    if (found.has(`${namespace}/${name}`)) return
-    const stored = world.documentOf({ kind: 'VirtualRegistry', namespace, name })
-    const held = stored && heldClaim(stored)
-    const wanted = isBeingDeleted ? undefined : world.wantedClaim(each)
-    found.set(`${namespace}/${name}`, { namespace, name, uid, creationTimestamp, held, wanted })
-    for (const ground of [...groundsOf(held), ...groundsOf(wanted)]) search(ground)
-  }
-  const search = (ground: string): void => {
-    if (searched.has(ground)) return
-    searched.add(ground)
-    for (const each of world.registries.select('claim', ground)) add(each)
-    for (const stored of world.documents.select('claim', ground)) {
-      const { owner } = stored
-      const live = owner && world.registries.get(`${owner.namespace}/${owner.name}`)
-      if (live !== undefined) add(live)
-      else found.set(`document ${stored.metadata.name}`, orphan(stored))
-    }
-  }
-  add(registry)
-  return [...found.values()]
-}
-
-/** What is served of a registry that is gone holds its place until it is swept. */
-function orphan(stored: SeenDocument): Contender {
-  const { uid, creationTimestamp } = stored.metadata
-  const { namespace, name } = stored.owner! // whoever holds anything says who it is
-  return { namespace, name, uid, creationTimestamp, held: heldClaim(stored), wanted: undefined }
 }

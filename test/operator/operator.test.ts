@@ -273,6 +273,28 @@ describe('the operator', () => {
     expect(kills).toBeGreaterThan(4)
   })
 
+  it('K9: lets two change places in one go, also before an older one that wants what both leave', async () => {
+    const fake = createFakeCluster()
+    fake.apply('upstreams', upstream('hub'))
+    const applyAt = (n: string, x: string, y: string) => {
+      fake.apply('virtualregistries', registry('n', ['hub'], { path: n }))
+      fake.apply('virtualregistries', registry('x', ['hub'], { path: x }))
+      fake.apply('virtualregistries', registry('y', ['hub'], { path: y }))
+    }
+    applyAt('default/n', 'default/x', 'default/y')
+    await settle(fake)
+    await settle(fake, async () => {
+      applyAt('default', 'default/x', 'default/y')
+      await new Promise((resolve) => setTimeout(resolve, 10))
+      applyAt('default', 'default/y', 'default/x')
+    })
+    expect(placesOf(fake)).toEqual([
+      ['n', 'default/n'],
+      ['x', 'default/y'],
+      ['y', 'default/x'],
+    ])
+  })
+
   it('K8: comes to the same whatever happened in between, with events lost, repeated and out of sight', async () => {
     const names = ['a', 'b', 'c']
     const step = fc.oneof(

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { contendersOf } from '../../../operator/virtual-registry/reconcile.ts'
+import { contendersOf } from '../../../operator/virtual-registry/contenders.ts'
 import { createWorld } from '../../../operator/world.ts'
 import { createFakeCluster, grants, resource, routesNamespace } from '../fake-cluster.ts'
 

@@ -174,24 +174,49 @@ it.each<[string, Contender[], string[]]>([
   expect(givers(...all)).toEqual(wanted)
 })
 
-it('lets any number of registries change places, each for another, without two at one place', () => {
-  const names = ['a', 'b', 'c', 'd', 'e']
-  const order = fc.shuffledSubarray(names, { minLength: names.length, maxLength: names.length })
-  fc.assert(
-    fc.property(order, fc.infiniteStream(fc.nat({ max: names.length - 1 })), (places, turns) => {
-      const served = new Map(names.map((name) => [name, claim(name)]))
-      const all = () =>
-        names.map((name, at) => contender(name, { held: served.get(name), wanted: claim(places[at]!) }))
-      for (let turn = 0; turn < 200; turn++) {
-        const self = all()[turns.next().value!]!
-        if (contest(self, all()).length === 0) served.set(self.name, self.wanted!)
-        else if (mustLetGo(self, all())) served.delete(self.name)
-        expect(new Set([...served.values()].map(({ path }) => path)).size).toBe(served.size)
-      }
-      expect(names.map((name) => served.get(name)?.path)).toEqual(places)
-    }),
-  )
-})
+it.each([
+  ['before nobody', []],
+  ['before an older one that wants all their places', [contender('0', { wanted: claim('p') })]],
+])(
+  'lets any number change places %s, without two at one place, when writes take their time',
+  (_title, more) => {
+    const names = ['a', 'b', 'c', 'd', 'e']
+    const order = fc.shuffledSubarray(names, { minLength: names.length, maxLength: names.length })
+    fc.assert(
+      fc.property(order, fc.infiniteStream(fc.nat({ max: names.length - 1 })), (places, turns) => {
+        const served = new Map(names.map((name) => [name, claim(`p/${name}`)]))
+        const underWay = new Map<string, Claim | undefined>()
+        const all = () => [
+          ...more,
+          ...names.map((name, at) => {
+            const held = served.get(name)
+            const isLeaving = held !== undefined && underWay.has(name) && underWay.get(name) === undefined
+            return contender(name, { held, wanted: claim(`p/${places[at]}`), isLeaving })
+          }),
+        ]
+        const decide = (name: string): void => {
+          const seen = all()
+          const self = seen.find((each) => each.name === name)!
+          if (contest(self, seen).length === 0) underWay.set(name, self.wanted)
+          else if (mustLetGo(self, seen)) underWay.set(name, undefined)
+        }
+        const land = (name: string): void => {
+          const next = underWay.get(name)
+          underWay.delete(name)
+          if (next === undefined) served.delete(name)
+          else served.set(name, next)
+        }
+        for (let turn = 0; turn < 300; turn++) {
+          const name = names[turns.next().value!]!
+          if (underWay.has(name)) land(name)
+          else decide(name)
+          expect(new Set([...served.values()].map(({ path }) => path)).size).toBe(served.size)
+        }
+        expect(names.map((name) => served.get(name)?.path)).toEqual(places.map((name) => `p/${name}`))
+      }),
+    )
+  },
+)
 
 it('looks but a few times at each of a thousand that go round', () => {
   let looks = 0
