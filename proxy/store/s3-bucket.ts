@@ -132,7 +132,8 @@ export function createBucket(options: BucketOptions): Bucket {
     } catch (error) {
       if (isFull(error)) throw new NoRoomError('the bucket is full', { cause: error })
       if (!(error instanceof S3ServiceException) || isTrouble(error)) {
-        throw new StoreUnavailableError('S3 did not do what it was asked', { cause: error })
+        const status = statusOf(error) ?? 'nothing'
+        throw new StoreUnavailableError(`S3 answered ${status}`, { cause: error })
       }
       throw error
     }

@@ -13,7 +13,7 @@ import { pages } from './s3-pages.ts'
 export interface Housekeeping {
   /**
    * At most a thousand. Gives those that were not deleted: the answer is a 200 for them too, or a refusal of all. Throws where
-   * none came. Whether something else than the etag is there is looked at by servers that know of it.
+   * they may be deleted yet. Whether something else than the etag is there is looked at by servers that know of it.
    */
   deleteMany(objects: readonly { key: string; etag: string }[]): Promise<readonly ObjectFailure[]>
   listUploads(prefix: string): AsyncIterable<ListedUpload>
@@ -100,10 +100,16 @@ export function createHousekeeping({
   }
 }
 
-/** What S3 said, if it said anything. */
+/**
+ * Why nothing of it is done, nor will be: of a 5xx, which may be that of a balancer before S3, nobody knows, and no more of a
+ * request that was sent before.
+ */
 function refusalIn(error: unknown): string | undefined {
   const said = error instanceof S3ServiceException ? error : (error as Error).cause
-  return said instanceof S3ServiceException ? `${said.name}: ${said.message}` : undefined
+  if (!(said instanceof S3ServiceException)) return undefined
+  const { httpStatusCode: status = 0, attempts = 1 } = said.$metadata
+  const isRefusal = status >= 400 && status < 500 && attempts === 1
+  return isRefusal ? `${status} ${said.name}: ${said.message}` : undefined
 }
 
 interface UploadsMarker {
