@@ -115,18 +115,25 @@ const unread: readonly Row[] = [
       await pullImage((path) => scene.get(stored, path), stored)
     },
   },
-  {
-    title: 'bucket S4: cuts every body of what the upstream has no more: 503, for it is there',
-    async run(scene, stored) {
-      scene.s3.always(['GetObject'], { kind: 'cut', bytes: 0 })
+  ...(
+    [
+      ['bucket S4: cuts every body', { kind: 'cut', bytes: 0 }],
+      ['bucket S1: refuses every body', { kind: 'error', status: 500, code: 'InternalError' }],
+    ] as const
+  ).map(([what, withholding]) => ({
+    title: `${what} of what the upstream has no more: 503, for it is there`,
+    async run(scene: StoreScene, stored: SampleImage) {
+      scene.s3.always(['GetObject'], withholding)
       scene.upstream.always('*', '*', fault.status(404))
       for (const { digest } of [smallOf(stored), largeOf(stored)])
         expect(told(await scene.get(stored, `blobs/${digest}`))).toEqual(refused)
       expect(told(await scene.get(stored, `manifests/${stored.manifest.digest}`))).toEqual(refused)
+      expect(told(await scene.get(stored, 'manifests/v1'))).toEqual(refused)
       scene.s3.lift()
+      await expect.poll(scene.readiness, { timeout: 10_000 }).toBe('ok')
       await pullImage((path) => scene.get(stored, path), stored)
     },
-  },
+  })),
   {
     title: 'bucket S1: says what it has and refuses to give it: all comes from the upstream',
     async run(scene, stored) {
