@@ -193,10 +193,11 @@ async function run(settings: ServeSettings, environment: NodeJS.ProcessEnv, feed
   app.startDraining()
   await sleep(drainDelaySeconds * 1000)
   const drainMs = drainSeconds * 1000
-  const [clean] = await Promise.all([app.drain(drainMs), pull.drain(drainMs)])
+  const served = app.drain(drainMs)
+  await pull.drain(drainMs, served)
   clearInterval(flushing)
   clearInterval(snapshotting)
-  await pull.drain(0) // what the last answers left to be made durable
+  const clean = await served
   await open.disposeAsync()
   log.logger.info({ clean }, 'stopped')
   log.flushSync()

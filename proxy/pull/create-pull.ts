@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Observer } from '../observer.ts'
 import type { BlobStore } from '../store/blob-store.ts'
 import type { DocumentStore } from '../store/document-store.ts'
@@ -27,6 +26,7 @@ import { createSharing, type Peers, type Sharing, unshared } from './sharing.ts'
 import { createTagLists } from './tag-lists.ts'
 import { createTagManifests } from './tags.ts'
 import { createUses } from './uses.ts'
+import { within } from './within.ts'
 
 export interface PullParts {
   readonly client: UpstreamClient
@@ -60,14 +60,17 @@ export interface PullPath extends Pull {
   unlink(key: UseKey): Promise<void>
   /** Keeps a snapshot of the uses. Called now and then, and by `drain`. */
   snapshot(): Promise<void>
-  /** Starts no fill any more; lets the running ones go on for so long; then makes durable what memory serves. */
-  drain(ms: number): Promise<void>
+  /**
+   * Starts no fill any more; lets the running ones, and what is `served`, go on for so long; then makes durable what memory
+   * serves and keeps the uses, within ten seconds in all, whatever is away.
+   */
+  drain(ms: number, served?: Promise<unknown>): Promise<void>
 }
 
-/** All that making durable what memory serves may delay an end, with stores that are away. */
-const lastCommitsMs = 15_000
-/** And keeping the last uses. */
-const lastSnapshotMs = 5_000
+/** All that making durable what memory serves, and keeping the uses, may delay an end, with stores that are away. */
+const lastMs = 10_000
+/** Of which the uses wait for so long: one counts where the index has its tag or link. */
+const lastUsesAfterMs = 2_000
 
 /** The pull path over one set of stores. Its answers depend on the routes each request brings. */
 export function createPull(parts: PullParts): PullPath {
@@ -128,13 +131,19 @@ export function createPull(parts: PullParts): PullPath {
     flush: () => uses.flush(),
     unlink: catalog.remove,
     snapshot: () => uses.snapshot(),
-    async drain(ms) {
-      await fills.drain(ms)
-      await Promise.race([commits.settled(), sleep(lastCommitsMs, undefined, { ref: false })])
-      await uses.flush()
-      await Promise.race([uses.snapshot(), sleep(lastSnapshotMs, undefined, { ref: false })])
+    async drain(ms, served = Promise.resolve()) {
+      const filled = fills.drain(ms)
+      await atMost(ms, Promise.all([filled, served]))
+      const durable = Promise.all([filled, commits.settled()])
+      const kept = atMost(lastUsesAfterMs, durable).then(uses.flush).then(uses.snapshot)
+      await atMost(lastMs, Promise.all([durable, kept]))
     },
   }
+}
+
+/** What takes longer goes on unwatched. */
+async function atMost(ms: number, work: Promise<unknown>): Promise<void> {
+  await within<unknown>(ms, work, () => undefined)
 }
 
 function createBlobSources(client: UpstreamClient): BlobSources {

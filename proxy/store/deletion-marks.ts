@@ -18,7 +18,7 @@ export interface Mark {
 export interface DeletionMarks {
   /**
    * To be called before bytes are put, or seen to be there, that are linked then: from now on, and for the time of grace,
-   * they are not deleted. Waits for a deletion under way, and some seconds for a store that is away; throws
+   * they are not deleted. Waits for a deletion under way, and for a store that went away some seconds ago at most; throws
    * StoreUnavailableError where it takes longer.
    */
   lift(digest: Digest): Promise<void>
@@ -31,7 +31,7 @@ export interface DeletionMarks {
 
 const states: readonly unknown[] = ['marked', 'kept', 'condemned'] satisfies Mark['state'][]
 
-/** For a deletion under way, and for a store that is away. */
+/** For a deletion under way, and for a store that is away: not for each blob anew, of which many may wait in a row. */
 const waitMs = 5_000
 const lookEachMs = 100
 const lastAgainMs = 1_000
@@ -47,8 +47,20 @@ export function createDeletionMarks({
   /** Milliseconds since the epoch. */
   now: () => number
 }): DeletionMarks {
+  let lastFailure = Number.NEGATIVE_INFINITY
+  let awaySince = lastFailure
+
+  /** For this failure too; one of long ago, or before an answer, was of another time. */
+  function isLongAway(): boolean {
+    const at = performance.now()
+    if (at - lastFailure > waitMs) awaySince = at
+    lastFailure = at
+    return at - awaySince >= waitMs
+  }
+
   async function isLifted(digest: Digest): Promise<boolean> {
     const mark = await marks.read(digest)
+    lastFailure = Number.NEGATIVE_INFINITY
     if (!mark || mark.state === 'kept') return true
     if (mark.state === 'condemned' && now() - mark.at < forsakenMs) return false
     return marks.write(digest, 'kept', mark)
@@ -60,7 +72,7 @@ export function createDeletionMarks({
       for (let againMs = lookEachMs; ; ) {
         const isLast = performance.now() >= until
         const lifted = await isLifted(digest).catch((error: unknown) => {
-          if (isLast || !(error instanceof StoreUnavailableError)) throw error
+          if (!(error instanceof StoreUnavailableError) || isLongAway() || isLast) throw error
           againMs = Math.min(lastAgainMs, againMs * 2)
           return false
         })

@@ -13,6 +13,7 @@ import type { BlobStore } from '../../proxy/store/blob-store.ts'
 import type { DocumentStore } from '../../proxy/store/document-store.ts'
 import { createFileBlobStore, type FileBlobStore } from '../../proxy/store/file-blob-store.ts'
 import { createFileDocumentStore } from '../../proxy/store/file-document-store.ts'
+import type { IndexStore } from '../../proxy/store/index-store.ts'
 import { createSqliteIndexStore } from '../../proxy/store/sqlite-index-store.ts'
 import { createUpstreamClient } from '../../proxy/upstream/create-upstream-client.ts'
 import type { FakeUpstream } from './fake-upstream.ts'
@@ -86,10 +87,12 @@ export async function createPullRig(
     negativeMs = 0,
     blobsOver = (files) => files,
     documentsOver = (files) => files,
+    indexOver = (sqlite) => sqlite,
   }: {
     negativeMs?: number
     blobsOver?: (files: FileBlobStore) => BlobStore
     documentsOver?: (files: DocumentStore) => DocumentStore
+    indexOver?: (sqlite: IndexStore) => IndexStore
   } = {},
 ): Promise<PullRig> {
   const folder = await mkdtemp(join(tmpdir(), 'pull-'))
@@ -107,7 +110,7 @@ export async function createPullRig(
       version: 'test',
       addressPolicy: { deny: [], allow: [] },
     })
-    const index = await createSqliteIndexStore({ file: join(folder, indexName) })
+    const index = indexOver(createSqliteIndexStore({ file: join(folder, indexName) }))
     const pull = createPull({
       client,
       blobs: blobsOver(await createFileBlobStore({ root: join(folder, 'blobs'), observer })),

@@ -250,6 +250,13 @@ describe('who is about to link a blob', () => {
     expect(await isStored(digestOf(bytes))).toBe(true)
     badMoments = Number.POSITIVE_INFINITY
     await expect(putBlob(withMarksLifted(blobs, flaky), bytes)).rejects.toThrow('S3 is away')
+    const known = performance.now()
+    await expect(flaky.lift(digestOf(bytes))).rejects.toThrow('S3 is away')
+    expect(performance.now() - known).toBeLessThan(2_500)
+    for (const moments of [0, 3]) {
+      badMoments = moments
+      await flaky.lift(digestOf(bytes))
+    }
   }, 20_000)
 
   it('waits for a deletion under way, and then finds it gone', async () => {
