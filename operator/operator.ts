@@ -11,6 +11,7 @@ import { type Means, unwritten } from './settle.ts'
 import { createSweeper } from './sweep.ts'
 import { createUpstreamReconciler } from './upstream/reconcile.ts'
 import { createUpstreamStates } from './upstream/state.ts'
+import { overlap } from './virtual-registry/claims.ts'
 import type { Grants } from './virtual-registry/grants.ts'
 import { createRegistryReconciler } from './virtual-registry/reconcile.ts'
 import { groundsOf, heldClaim, type World } from './world.ts'
@@ -149,7 +150,7 @@ function connect(
     documents.queue.add(key)
     const isAsBefore = previous?.document?.revision === current?.document?.revision
     // whoever it was taken from, too
-    for (const owner of [previous?.owner, current?.owner]) {
+    for (const owner of [previous?.owner, current?.owner, ...othersAt(current, world)]) {
       if (owner === undefined) continue
       const { queue } = owner.kind === 'Upstream' ? upstreams : registries
       queue.add(`${owner.namespace}/${owner.name}`)
@@ -157,6 +158,14 @@ function connect(
     }
     if (previous !== undefined) release(groundsLeft(previous, current))
   })
+}
+
+/** Whose documents have something of the same claim: a write may come late, when another was given its path. */
+function othersAt(stored: SeenDocument | undefined, { documents }: World): SeenDocument['owner'][] {
+  const claim = stored && heldClaim(stored)
+  if (claim === undefined) return []
+  const near = groundsOf(claim).flatMap((ground) => documents.select('claim', ground))
+  return near.filter((each) => each !== stored && overlap(heldClaim(each)!, claim)).map(({ owner }) => owner)
 }
 
 /** What of the claim of a document is no longer held, as far as somebody else may want it. */

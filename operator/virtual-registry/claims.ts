@@ -35,6 +35,16 @@ export function settleClaims<T extends Claim>(claims: readonly T[]): Conflict<T>
   })
 }
 
+/** Whether one of them has, for itself alone, something of the other. */
+export function overlap(a: Claim, b: Claim): boolean {
+  const isAtOrAbove = (path: string, other: string) => path === other || other.startsWith(`${path}/`)
+  return (
+    isAtOrAbove(a.path, b.path) ||
+    isAtOrAbove(b.path, a.path) ||
+    a.hosts.some((host) => b.hosts.includes(host))
+  )
+}
+
 /** How a path stands to another one that it overlaps with, for people. */
 export function tellOverlap(path: string, other: string, owner: string): string {
   if (path === other) return `${path} is the path of ${owner}`

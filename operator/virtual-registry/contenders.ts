@@ -22,7 +22,9 @@ export function contendersOf(
     const held = stored && heldClaim(stored)
     const wanted = isBeingDeleted ? undefined : world.wantedClaim(each)
     const isLeaving = stored !== undefined && leaving.has(stored.metadata.uid)
-    found.set(`${namespace}/${name}`, { namespace, name, uid, creationTimestamp, held, wanted, isLeaving })
+    const heldSince = stored?.metadata.creationTimestamp
+    const known = { namespace, name, uid, creationTimestamp, held, heldSince, wanted, isLeaving }
+    found.set(`${namespace}/${name}`, known)
     for (const ground of [...groundsOf(held), ...groundsOf(wanted)]) search(ground)
   }
   const search = (ground: string): void => {
@@ -44,5 +46,6 @@ export function contendersOf(
 function orphan(stored: SeenDocument): Contender {
   const { uid, creationTimestamp } = stored.metadata
   const { namespace, name } = stored.owner! // whoever holds anything says who it is
-  return { namespace, name, uid, creationTimestamp, held: heldClaim(stored), wanted: undefined }
+  const held = heldClaim(stored)
+  return { namespace, name, uid, creationTimestamp, held, heldSince: creationTimestamp, wanted: undefined }
 }

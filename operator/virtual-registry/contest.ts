@@ -9,6 +9,8 @@ export interface Contender {
   readonly creationTimestamp: string
   /** What the proxies serve of it now. */
   readonly held: Claim | undefined
+  /** When what is served of it was made; sortable as text. */
+  readonly heldSince?: string | undefined
   /** What its spec asks for and it may have; undefined where it may have nothing. */
   readonly wanted: Claim | undefined
   /** What it has is about to be free, and is not yet. */
@@ -71,21 +73,40 @@ function isServedInTheEnd({ uid }: Contender, all: readonly Contender[]): boolea
   return false
 }
 
-/** For each that wants something what it cannot have, by its uid. */
-function outcomesOf(all: readonly Contender[]): ReadonlyMap<string, Contested[]> {
+/** Whether another is served there already, as after a write that came late: no two may have one path. */
+export function isSecond(contender: Contender, all: readonly Contender[]): boolean {
+  return contender.held !== undefined && heldGround(all).taken(contender, contender.held).length > 0
+}
+
+function heldGround(all: readonly Contender[]): ReturnType<typeof createGround> {
   const ground = createGround()
-  const inOrder = all.toSorted(byAge)
-  for (const each of inOrder) {
+  for (const each of all.filter(({ held }) => held).toSorted(byHold)) {
     if (each.held && ground.taken(each, each.held).length === 0) ground.take(each, each.held)
   }
+  return ground
+}
+
+/** For each that wants something what it cannot have, by its uid. */
+function outcomesOf(all: readonly Contender[]): ReadonlyMap<string, Contested[]> {
+  const ground = heldGround(all)
   const outcomes = new Map<string, Contested[]>()
-  for (const each of inOrder) {
+  for (const each of all.toSorted(byAge)) {
     if (each.wanted === undefined) continue
     const taken = ground.taken(each, each.wanted)
     outcomes.set(each.uid, taken)
     if (taken.length === 0) ground.take(each, each.wanted)
   }
   return outcomes
+}
+
+/** Who wants to stay goes before who wants to be elsewhere. */
+function byHold(a: Contender, b: Contender): number {
+  const stays = Number(wantsToStay(b)) - Number(wantsToStay(a))
+  return stays || compare(a.heldSince ?? '', b.heldSince ?? '') || byAge(a, b)
+}
+
+function wantsToStay({ held, wanted }: Contender): boolean {
+  return held?.path === wanted?.path && held?.hosts.join() === wanted?.hosts.join()
 }
 
 function byAge(a: Contender, b: Contender): number {

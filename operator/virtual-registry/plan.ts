@@ -6,7 +6,7 @@ import type { Verdict } from '../runtime/conditions.ts'
 import { type CommonStatus, commonStatusOf, no, notAccepted, programmedOf, yes } from '../status.ts'
 import { type Claim, tellOverlap } from './claims.ts'
 import { compileRegistry } from './compile.ts'
-import { type Contender, type Contested, contest, mustLetGo } from './contest.ts'
+import { type Contender, type Contested, contest, isSecond, mustLetGo } from './contest.ts'
 import { type Grants, mayHaveHost, mayHavePath } from './grants.ts'
 
 /** Of an upstream that a registry names: whether it is there, and why it cannot be asked. */
@@ -43,11 +43,11 @@ export interface RegistryPlan {
 }
 
 export function planRegistry(observed: ObservedRegistry): RegistryPlan {
-  const { registry, previous, grants, externalUrl } = observed
+  const { registry, externalUrl } = observed
   const { resource, problems } = registry
   if (resource === undefined) {
     const message = problems.map((each) => `${formatField(each.path)}: ${each.message}`).join('; ')
-    const route = stillPermitted(previous, grants)
+    const route = stillPermitted(observed)
     const isLeft = isLeftAlone(observed)
     return {
       route,
@@ -64,7 +64,7 @@ export function planRegistry(observed: ObservedRegistry): RegistryPlan {
   const compiled = compileRegistry(resource, () => true)
   const refusal = refusalOf(compiled, observed)
   const wanted = refusal === undefined ? compiled.route : undefined
-  const kept = refusal?.letsGo ? undefined : disabledWith(stillPermitted(previous, grants), resource)
+  const kept = refusal?.letsGo ? undefined : disabledWith(stillPermitted(observed), resource)
   const route = wanted ?? kept
   const isLeft =
     refusal !== undefined && !refusal.letsGo && resource.spec.serving !== 'Disabled' && isLeftAlone(observed)
@@ -127,8 +127,9 @@ interface Refusal {
 
 function refusalOf(
   { route, problems }: ReturnType<typeof compileRegistry>,
-  { registry, contenders, grants }: ObservedRegistry,
+  observed: ObservedRegistry,
 ): Refusal | undefined {
+  const { registry, contenders, grants } = observed
   if (route === undefined) return problems[0]
   const notPermitted = permissionProblem(route, grants)
   if (notPermitted !== undefined) return { reason: 'PathNotPermitted', message: notPermitted }
@@ -137,7 +138,7 @@ function refusalOf(
     const message = `what the proxies need of it is ${size} bytes, more than ${largest}; use fewer or shorter globs`
     return { reason: 'TooLarge', message }
   }
-  const self = contenders.find(({ uid }) => uid === registry.metadata.uid)
+  const self = selfOf(observed)
   const [contested] = self === undefined ? [] : contest(self, contenders)
   if (self === undefined || contested === undefined) return undefined
   return { ...conflict(contested, registry.metadata.namespace), letsGo: mustLetGo(self, contenders) }
@@ -180,13 +181,25 @@ function conflict(contested: Contested, namespace: string): Refusal {
 }
 
 /** What was accepted once is served on, unless what it stands on was taken back. */
-function stillPermitted(previous: RegistryRoute | undefined, grants: Grants): RegistryRoute | undefined {
-  return previous !== undefined && isPermitted(previous, grants) ? previous : undefined
+function stillPermitted(observed: ObservedRegistry): RegistryRoute | undefined {
+  const { previous, grants } = observed
+  const isPrevious = previous !== undefined && isPermitted(previous, grants) && !isAtAnothers(observed)
+  return isPrevious ? previous : undefined
+}
+
+function isAtAnothers(observed: ObservedRegistry): boolean {
+  const self = selfOf(observed)
+  return self !== undefined && isSecond(self, observed.contenders)
+}
+
+function selfOf({ registry, contenders }: ObservedRegistry): Contender | undefined {
+  return contenders.find(({ uid }) => uid === registry.metadata.uid)
 }
 
 /** What cannot be read is not judged either, but for whether it may be where it is. */
-function isLeftAlone({ registry, unreadable, grants }: ObservedRegistry): boolean {
-  if (unreadable === undefined) return false
+function isLeftAlone(observed: ObservedRegistry): boolean {
+  const { registry, unreadable, grants } = observed
+  if (unreadable === undefined || isAtAnothers(observed)) return false
   const { namespace } = registry.metadata
   return unreadable.claim === undefined || isPermitted({ namespace, ...unreadable.claim }, grants)
 }

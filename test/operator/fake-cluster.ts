@@ -37,6 +37,8 @@ export function createFakeCluster() {
     unserved: new Set<string>(),
     /** Why a write is refused. */
     refusal: (_what: string): Error | undefined => undefined,
+    /** What a write waits for on its way. */
+    delay: (_what: string): Promise<void> | undefined => undefined,
     /** What becomes of each event: how often it is told. */
     repeat: (_plural: string): number => 1,
   }
@@ -96,6 +98,7 @@ export function createFakeCluster() {
 
   const cluster: Cluster = {
     async applySecret({ name, ...secret }: SecretToApply) {
+      await fault.delay(`apply ${name}`)
       return write(`apply ${name}`, () => {
         const earlier = objects.get(idOf('secrets', routesNamespace, name))?.object
         const metadata = {

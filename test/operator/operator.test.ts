@@ -1,5 +1,6 @@
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
+import { documentName } from '../../operator/documents.ts'
 import {
   createFakeCluster,
   type FakeCluster,
@@ -294,6 +295,42 @@ describe('the operator', () => {
       ['y', 'default/x'],
     ])
   })
+
+  it.each([
+    ['older', ['x', 'w']],
+    ['younger', ['w', 'x']],
+  ])(
+    'K9: takes back a document that was late, when another has its path by then; of an %s one',
+    async (_title, order) => {
+      const fake = createFakeCluster()
+      const apply = (name: string, path: string) =>
+        fake.apply('virtualregistries', registry(name, ['hub'], { path: `default/${path}` }))
+      fake.apply('upstreams', upstream('hub'))
+      apply('z', 'q')
+      for (const name of order) apply(name, name === 'x' ? 'q' : 'w')
+      await settle(fake)
+      const { promise: arrival, resolve: arrive } = Promise.withResolvers<void>()
+      await settle(fake, async () => {
+        const late = documentName({ kind: 'VirtualRegistry', namespace: 'default', name: 'x' })
+        fake.fault.delay = (what) => (what === `apply ${late}` ? arrival : undefined)
+        apply('x', 'p')
+        await new Promise((resolve) => setTimeout(resolve, 10))
+        apply('x', 'q')
+        apply('w', 'p')
+        await vi.waitFor(() => expect(placesOf(fake)).toContainEqual(['w', 'default/p']))
+        arrive()
+        await vi.waitFor(() => expect(fake.writes).toContain(`apply ${late}`))
+      })
+      expect(placesOf(fake)).toEqual([
+        ['w', 'default/p'],
+        ['z', 'default/q'],
+      ])
+      expect(ready(fake, 'virtualregistries', 'w')).toMatchObject({ status: 'True' })
+      const { reason, message } = ready(fake, 'virtualregistries', 'x')
+      expect(reason).toBe('PathConflict')
+      expect(message).not.toContain('served on')
+    },
+  )
 
   it('K8: comes to the same whatever happened in between, with events lost, repeated and out of sight', async () => {
     const names = ['a', 'b', 'c']

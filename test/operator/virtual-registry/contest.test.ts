@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import type { Claim } from '../../../operator/virtual-registry/claims.ts'
-import { type Contender, contest, mustLetGo } from '../../../operator/virtual-registry/contest.ts'
+import { type Contender, contest, isSecond, mustLetGo } from '../../../operator/virtual-registry/contest.ts'
 
 /** Older by the order of the alphabet. */
 function contender(name: string, more: Partial<Contender>): Contender {
@@ -88,6 +88,21 @@ it.each<[string, Contender[], string[]]>([
   ],
 ])('%s', (_title, all, wanted) => {
   expect(losers(...all)).toEqual(wanted)
+})
+
+it.each<[string, Partial<Contender>, Partial<Contender>]>([
+  ['the one that does not want to stay', { wanted: claim('y') }, { wanted: claim('x') }],
+  ['the younger document', { wanted: claim('x/z'), heldSince: 'b' }, { wanted: claim('x'), heldSince: 'a' }],
+  ['the younger', { wanted: claim('x/z'), creationTimestamp: 'u' }, { wanted: claim('x') }],
+])('of two that are served at one place the second is %s', (_title, second, first) => {
+  const a = contender('a', { held: claim('x/z'), ...second })
+  const b = contender('b', { held: claim('x'), ...first })
+  for (const all of [
+    [a, b],
+    [b, a],
+  ]) {
+    expect(all.filter((each) => isSecond(each, all))).toEqual([a])
+  }
 })
 
 const moving = (name: string, held: Claim | undefined, wanted: Claim, more: Partial<Contender> = {}) =>
