@@ -4,6 +4,8 @@ import { StoreUnavailableError } from '../store/breaker.ts'
 import { UpstreamError } from '../upstream/errors.ts'
 import { toOciError } from './trouble.ts'
 
+type Unreadable = SpoiledBlobError | StoreUnavailableError
+
 /** Of a disk that fails or is full, or of too few descriptors: seldom over at once. */
 const retryAfterSeconds = 5
 
@@ -39,7 +41,13 @@ export function orAbsent(error: unknown): undefined {
   if (!isUnreadable(error)) throw error
 }
 
-function isUnreadable(error: unknown): boolean {
+/** For `catch`, where it is looked for elsewhere, and what the store said counts where it is not there. */
+export function orUnreadable(error: unknown): Unreadable {
+  if (!isUnreadable(error)) throw error
+  return error
+}
+
+export function isUnreadable(error: unknown): error is Unreadable {
   return error instanceof SpoiledBlobError || error instanceof StoreUnavailableError
 }
 

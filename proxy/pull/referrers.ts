@@ -8,7 +8,7 @@ import type { Catalog, TagRecord } from './catalog.ts'
 import { type Checks, revalidationMs, type TagPlace, unconfirmed } from './checks.ts'
 import type { Commits } from './commits.ts'
 import type { Content } from './content.ts'
-import { orAbsent } from './failure.ts'
+import { orUnreadable } from './failure.ts'
 import { freshness } from './freshness.ts'
 import { eligibleOf, linkKeyOf, tell } from './manifests.ts'
 import type { ListAnswer, Pull, PullRequest } from './pull.ts'
@@ -41,6 +41,9 @@ interface Cached {
   readonly body: Buffer
 }
 
+/** Listed before, in bytes that the store may not give. */
+type Listed = Pick<Cached, 'place'> & Partial<Cached>
+
 /** What a walk over the upstreams came to. */
 interface Findings {
   /** The list to serve, and where it belongs; undefined when nobody can say. */
@@ -54,6 +57,7 @@ type ReferrersRequest = Parameters<Pull['referrers']>[0]
 
 const gone = 'upstream no longer lists these referrers; serving cached content'
 const emptyIndex = formatIndex([])
+const emptyDigest = digestOf(emptyIndex)
 
 /**
  * Lists what refers to a subject ("Listing Referrers" of the distribution specification): the upstreams that have the
@@ -68,13 +72,20 @@ export function createReferrers(parts: ReferrersParts): Pick<Pull, 'referrers'> 
     const places = await placesOf(request)
     const place = latestOf(places)
     const entry = place?.record.entry
-    const body = entry && (await content.bytes(entry.digest, entry.size).catch(orAbsent))
-    if (place && body) return fromCache(request, places, { place, body })
-    const { found, troubles, said } = await walks(walkOf(request), () => walk(request, places, coldWalkMs))
+    const body = entry && (await bytesOf(entry).catch(orUnreadable))
+    if (place && Buffer.isBuffer(body)) return fromCache(request, places, { place, body })
+    const withheld = body && place
+    const { found, troubles, said } = await walks(keyOf(walkOf(request), withheld ? 'withheld' : ''), () =>
+      walk(request, places, coldWalkMs, withheld && { place: withheld }),
+    )
     for (const { place, word } of said) note(request.story, place, word)
-    if (!found) throw toOciError(troubles)
+    if (!found) throw body ?? toOciError(troubles)
     tell(request.story, found.place, 'miss')
     return answerOf(request, found.body)
+  }
+
+  async function bytesOf({ digest, size }: TagRecord['entry']): Promise<Buffer | undefined> {
+    return digest === emptyDigest ? emptyIndex : content.bytes(digest, size)
   }
 
   /** As it is while fresh, and whatever a check comes to when it is not. */
@@ -128,12 +139,12 @@ export function createReferrers(parts: ReferrersParts): Pick<Pull, 'referrers'> 
     request: ReferrersRequest,
     places: readonly ReferrersPlace[],
     ms: number,
-    cached?: Cached,
+    listed?: Listed,
   ): Promise<Findings> {
     const { answered, empty, troubles, said } = await ask(places, request.subject, ms)
-    const place = cached?.place ?? places[0]!
-    const isEmpty =
-      troubles.length === 0 && (!cached || empty.includes(place) || manifestsOf(cached.body).length === 0)
+    const place = listed?.place ?? places[0]!
+    const wasEmpty = !listed || (listed.body !== undefined && manifestsOf(listed.body).length === 0)
+    const isEmpty = troubles.length === 0 && (wasEmpty || empty.includes(place))
     const found = answered ?? (isEmpty ? { place, body: emptyIndex } : undefined)
     if (found) keep(request, found.place, found.body)
     return { found, troubles, said }

@@ -3,7 +3,7 @@ import { UpstreamError } from '../upstream/errors.ts'
 import { hasWalk } from './admission.ts'
 import type { TagRecord } from './catalog.ts'
 import { type Checks, type TagPlace, unconfirmed } from './checks.ts'
-import { orAbsent } from './failure.ts'
+import { isUnreadable, orUnreadable } from './failure.ts'
 import { freshForMs, freshness } from './freshness.ts'
 import {
   answerOf,
@@ -168,14 +168,10 @@ export function createTagManifests(parts: TagParts): {
     checked: Checked,
     ms: number,
   ): Promise<ManifestAnswer | No> {
-    let failure: unknown
-    const linked = await manifests.linked(place, record.entry.digest).catch((error: unknown) => {
-      failure = error
-      return orAbsent(error)
-    })
-    if (linked) return fromManifest(request, place, record, linked, checked)
+    const linked = await manifests.linked(place, record.entry.digest).catch(orUnreadable)
+    if (linked && !isUnreadable(linked)) return fromManifest(request, place, record, linked, checked)
     const answer = await anew(request, place, record, { ...checked, outcome: 'miss' }, ms)
-    if (isNo(answer) && failure !== undefined) throw failure
+    if (isNo(answer) && linked) throw linked
     return answer
   }
 

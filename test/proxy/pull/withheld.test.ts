@@ -4,12 +4,12 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { type Digest, digestOf } from '../../../proxy/oci/digest.ts'
 import { failureOf } from '../../../proxy/pull/failure.ts'
 import { blobKey } from '../../../proxy/store/blob-store.ts'
-import { createS3BlobStore } from '../../../proxy/store/s3-blob-store.ts'
+import { createS3BlobStore, type S3BlobStore } from '../../../proxy/store/s3-blob-store.ts'
 import { type Bucket, createBucket } from '../../../proxy/store/s3-bucket.ts'
 import { createFakeS3, type FakeS3 } from '../../rig/fake-s3.ts'
 import { createFakeUpstream, type FakeUpstream, fault } from '../../rig/fake-upstream.ts'
 import { contentStore } from '../../rig/image-store.ts'
-import { pushImage, type SampleImage } from '../../rig/images.ts'
+import { pushArtifact, pushImage, type SampleImage } from '../../rig/images.ts'
 import { createPullRig, type PullRig } from '../../rig/pull-rig.ts'
 
 let s3: FakeS3
@@ -17,6 +17,7 @@ let bucket: Bucket
 let high: FakeUpstream
 let low: FakeUpstream
 let rig: PullRig
+const stores: S3BlobStore[] = []
 let image: SampleImage
 
 beforeEach(async () => {
@@ -36,8 +37,10 @@ beforeEach(async () => {
       { name: 'both', upstreams: ['high', 'low'] },
     ],
     {
-      blobsOver: (hot) =>
-        createS3BlobStore({ bucket, hot, observer: { storeFailure: (...told) => failures.push(told) } }),
+      blobsOver(hot) {
+        stores.push(createS3BlobStore({ bucket, hot, observer: { storeFailure() {} } }))
+        return stores.at(-1)!
+      },
     },
   )
   image = await pushImage(contentStore(high.content), 'app', { tag: 'v1', layers: [5_000, 3_000_000] })
@@ -49,14 +52,13 @@ beforeEach(async () => {
 
 afterEach(async () => {
   s3.lift()
+  for (const store of stores.splice(0)) await store.settled()
   await rig.close()
   bucket.close()
   for (const one of [high, low, s3]) await one.close()
-  failures.length = 0
   vi.unstubAllEnvs()
 })
 
-const failures: unknown[] = []
 const fileOf = (digest: Digest) => join(rig.folder, 'blobs', blobKey(digest))
 const codeOf = (work: Promise<unknown>) =>
   work.then(
@@ -85,6 +87,25 @@ describe.each([
     s3.lift()
     await expect.poll(() => bucket.available, { timeout: 5_000 }).toBe(true)
     expect(await codeOf(ask())).toBe('given')
+  })
+
+  it('is not taken for an empty list of referrers, and goes on to be listed', async () => {
+    s3.lift()
+    await high.heal()
+    const { subject } = await pushArtifact(contentStore(high.content), 'signed', {
+      tag: 'v1',
+      byTagSchema: true,
+    })
+    const list = () => rig.referrers('signed', subject.manifest.digest)
+    expect((await list()).manifests).toHaveLength(2)
+    await rig.restart()
+    await rm(join(rig.folder, 'blobs', 'sha256'), { recursive: true })
+    s3.always(['GetObject'], withholding)
+    high.always('*', '*', fault.status(404))
+    expect(await codeOf(list())).toBe('UNAVAILABLE')
+    s3.lift()
+    await expect.poll(() => bucket.available, { timeout: 5_000 }).toBe(true)
+    expect((await list()).manifests).toHaveLength(2)
   })
 
   it('is not replaced by what a lower-priority upstream has under its tag', async () => {
