@@ -57,7 +57,7 @@ export interface Changes {
  * not made up for where it is lost: the tag is then found at its next check.
  */
 export interface SharedPending {
-  /** Replaces what was pending for the tag. */
+  /** Replaces what was pending for the tag, but for its walks, which stay. */
   put(key: TagKey, pending: PendingTag): Promise<void>
   /** Tags of this repository for which the digest is pending, a hundred at most. */
   on(place: Pick<TagKey, 'upstreamId' | 'repository'>, digest: Digest): Promise<readonly FoundPending[]>

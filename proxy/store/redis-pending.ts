@@ -9,6 +9,7 @@ import { pendingOnScript, putPendingScript } from './redis-scripts.ts'
 const keptMs = 3_600_000
 /** Of one digest; the oldest go. */
 const maxTags = 100
+const maxWalks = 256
 
 /** What is pending, in Redis: as the tag's document would be, written when the upstream said so. */
 export function createRedisPending({ redis }: { redis: Pick<RedisConnection, 'send'> }): SharedPending {
@@ -16,7 +17,7 @@ export function createRedisPending({ redis }: { redis: Pick<RedisConnection, 'se
     async put(key, pending) {
       const text = formatTagDocument({ ...pending, writtenAt: pending.checkedAt })
       const keys = [pendingKeyOf(key), pendingOnKeyOf(key, pending.digest)]
-      const args = [key.tag, text, keptMs, pending.checkedAt, maxTags]
+      const args = [key.tag, text, keptMs, pending.checkedAt, maxTags, maxWalks]
       await redis.send('EVAL', putPendingScript, keys.length, ...keys, ...args)
     },
 

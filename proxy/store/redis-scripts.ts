@@ -58,9 +58,33 @@ if not refused then return enlist(KEYS[2], ARGV[6]) or 1 end
 if known[4] and known[4] ~= ARGV[3] then redis.pcall('HDEL', KEYS[1], 'e') end
 return refused`
 
-/** KEYS: the tag's pending, tags pending on its digest. ARGV: tag, pending, milliseconds to keep it, checkedAt, most tags. */
+/**
+ * KEYS: the tag's pending, tags pending on its digest. ARGV: tag, pending, milliseconds to keep it, checkedAt, most tags,
+ * most walks. Walks that were there before stay, since other registries may have asked at other replicas.
+ */
 export const putPendingScript = `${helpers}
-local refused = write('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) or write('ZADD', KEYS[2], ARGV[4], ARGV[1])
+local function walksOf(text)
+  local ok, pending = pcall(cjson.decode, text)
+  local walks = ok and type(pending) == 'table' and pending.walks
+  return type(walks) == 'table' and walks or {}
+end
+local function isWalk(walk)
+  return type(walk) == 'table' and type(walk.registry) == 'string' and type(walk.ns) == 'string'
+end
+local function nameOf(walk) return cjson.encode({walk.registry, walk.ns}) end
+local ours, known, walks = walksOf(ARGV[2]), {}, {}
+for _, walk in ipairs(ours) do known[nameOf(walk)] = true end
+for _, walk in ipairs(walksOf(redis.pcall('GET', KEYS[1]))) do
+  if isWalk(walk) and not known[nameOf(walk)] then walks[#walks + 1] = {registry = walk.registry, ns = walk.ns} end
+end
+local text = ARGV[2]
+if #walks > 0 then
+  for _, walk in ipairs(ours) do walks[#walks + 1] = walk end
+  local pending = cjson.decode(text)
+  pending.walks = {unpack(walks, math.max(1, #walks - ARGV[6] + 1))}
+  text = cjson.encode(pending)
+end
+local refused = write('SET', KEYS[1], text, 'PX', ARGV[3]) or write('ZADD', KEYS[2], ARGV[4], ARGV[1])
 if refused then return refused end
 redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -(ARGV[5] + 1))
 redis.call('PEXPIRE', KEYS[2], ARGV[3])

@@ -47,6 +47,26 @@ describeWithParts(['redis-server'], 'what is pending, in Redis', () => {
     expect(await pending.on(v1, moved.digest)).toEqual([{ key: v1, pending: moved }])
   })
 
+  it('keeps the walks of registries that asked elsewhere', async () => {
+    const [x, y, z] = ['x', 'y', 'z'].map((name) => ({ registry: `default/${name}`, ns: '' }))
+    await pending.put(v1, { ...tag, walks: [x!] })
+    await pending.put(v1, { ...tag, walks: [y!] })
+    await pending.put(v1, { ...tag, checkedAt: 1_732_281_656_123, walks: [y!, z!] })
+    const all = { ...tag, checkedAt: 1_732_281_656_123, walks: [x, y, z] }
+    expect(await pending.on(v1, tag.digest)).toEqual([{ key: v1, pending: all }])
+    await pending.put(v1, { ...moved, walks: [] })
+    expect(await pending.on(v1, moved.digest)).toEqual([{ key: v1, pending: { ...moved, walks: all.walks } }])
+  })
+
+  it('has walks without end of none', async () => {
+    for (let n = 0; n < 300; n++)
+      await pending.put(v1, { ...tag, walks: [{ registry: `default/${n}`, ns: 'docker.io' }] })
+    const [found] = await pending.on(v1, tag.digest)
+    expect(found?.pending.walks.map(({ registry }) => registry)).toEqual(
+      Array.from({ length: 256 }, (_, n) => `default/${n + 44}`),
+    )
+  })
+
   it('is of a hundred tags at most, and of none for ever', async () => {
     for (let n = 0; n < 150; n++) {
       await pending.put({ ...v1, tag: `v${n}` }, { ...tag, checkedAt: 1_000 + n })
@@ -57,10 +77,13 @@ describeWithParts(['redis-server'], 'what is pending, in Redis', () => {
   })
 
   it('is nothing where it is nonsense, and is written over', async () => {
-    for (const value of ['', '{}', '[]', '{"digest":7}']) {
+    const walks = ['{"walks":7}', '{"walks":[7,{"registry":{}}]}', '{"walks":{"a":1}}']
+    for (const value of ['', '{}', '[]', '7', '{"digest":7}', ...walks]) {
       await pending.put(v1, tag)
       await redis.send('SET', keyOf('P'), value)
       expect(await pending.on(v1, tag.digest)).toEqual([])
+      await pending.put(v1, tag)
+      expect(await pending.on(v1, tag.digest)).toEqual([{ key: v1, pending: tag }])
       await redis.send('SET', keyOf('d'), value)
       expect(await pending.on(v1, tag.digest)).toEqual([])
       await redis.send('DEL', keyOf('P'))
