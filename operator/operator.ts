@@ -12,6 +12,7 @@ import { createSweeper } from './sweep.ts'
 import { createUpstreamReconciler } from './upstream/reconcile.ts'
 import { createUpstreamStates } from './upstream/state.ts'
 import { overlap } from './virtual-registry/claims.ts'
+import { contendersOf } from './virtual-registry/contenders.ts'
 import type { Grants } from './virtual-registry/grants.ts'
 import { createRegistryReconciler } from './virtual-registry/reconcile.ts'
 import { groundsOf, heldClaim, type World } from './world.ts'
@@ -66,10 +67,14 @@ export async function runOperator(options: OperatorOptions, signal: AbortSignal)
     'upstream',
     createUpstreamReconciler(means(() => upstreams.queue)),
   )
-  const registries: Controller = controllerOf(
-    'virtualregistry',
-    createRegistryReconciler({ ...means(() => registries.queue), upstreamState }),
-  )
+  /** Keys of registries that want something else since they were looked at. */
+  const changed = new Set<string>()
+  const reconcileRegistry = createRegistryReconciler({ ...means(() => registries.queue), upstreamState })
+  const registries: Controller = controllerOf('virtualregistry', (key) => {
+    // not where the change is told: there may be many at once
+    if (changed.delete(key)) for (const each of waitingAround(key, world)) registries.queue.add(each)
+    return reconcileRegistry(key)
+  })
   const policies: Controller = controllerOf(
     'cleanuppolicy',
     createPolicyReconciler(means(() => policies.queue)),
@@ -81,7 +86,7 @@ export async function runOperator(options: OperatorOptions, signal: AbortSignal)
   )
 
   const controllers = { upstreams, registries, policies, documents }
-  connect(controllers, options)
+  connect(controllers, { ...options, changed })
   const addAll = () => {
     for (const each of world.upstreams.values()) upstreams.queue.add(keyOf(each))
     for (const each of world.registries.values()) registries.queue.add(keyOf(each))
@@ -107,7 +112,7 @@ interface Controllers {
 /** Which keys a change concerns. */
 function connect(
   { upstreams, registries, policies, documents }: Controllers,
-  { world, delivery }: OperatorOptions,
+  { world, delivery, changed }: OperatorOptions & { readonly changed: Set<string> },
 ): void {
   const registriesOf = (upstreamKey: string) => {
     for (const each of world.registries.select('upstream', upstreamKey)) registries.queue.add(keyOf(each))
@@ -142,8 +147,9 @@ function connect(
   world.registries.onChange((key, previous, current) => {
     if (isGone(current)) documents.queue.add(world.documentKey(ownerOf('VirtualRegistry', key)))
     else registries.queue.add(key)
-    if (previous !== undefined && isAnother(previous, current))
-      release(groundsOf(world.wantedClaim(previous)))
+    if (previous === undefined || !isAnother(previous, current)) return
+    release(groundsOf(world.wantedClaim(previous)))
+    changed.add(key)
   })
   world.policies.onChange((key) => policies.queue.add(key))
   world.documents.onChange((key, previous, current) => {
@@ -174,6 +180,17 @@ function groundsLeft(previous: SeenDocument, current: SeenDocument | undefined):
   const after = current && heldClaim(current)
   const isSame = before?.path === after?.path && before?.hosts.join() === after?.hosts.join()
   return isSame ? [] : groundsOf(before)
+}
+
+/** Who closes a ring with what it wants may not be the one that can open it. */
+function waitingAround(key: string, world: World): string[] {
+  const registry = world.registries.get(key)
+  const all = registry === undefined ? [] : contendersOf(registry, world)
+  const others = all.map((each) => `${each.namespace}/${each.name}`).filter((each) => each !== key)
+  return others.filter((each) => {
+    const found = world.registries.get(each)
+    return found !== undefined && lostItsClaim(found)
+  })
 }
 
 /** Or may have, where it was not said yet. */

@@ -296,6 +296,26 @@ describe('the operator', () => {
     ])
   })
 
+  it('K9: asks also the one that alone can open a ring that another has closed', async () => {
+    const fake = createFakeCluster()
+    fake.apply('upstreams', upstream('hub'))
+    const apply = (paths: Readonly<Record<string, string>>) => {
+      for (const [name, path] of Object.entries(paths)) {
+        fake.apply('virtualregistries', registry(name, ['hub'], { path }))
+      }
+    }
+    apply({ a: 'default/x', b: 'shared/y/1', c: 'shared/y/2', d: 'default/w' })
+    await settle(fake)
+    await settle(fake, () => apply({ a: 'shared/y', b: 'default/w', c: 'default/x/2' }))
+    const moved = { a: 'shared/y', b: 'default/x/1', c: 'default/x/2' }
+    const operator = startFakeOperator(fake)
+    await operator.untilIdle()
+    apply({ b: moved.b })
+    await operator.untilIdle()
+    await operator.stop()
+    expect(Object.fromEntries(placesOf(fake))).toEqual({ ...moved, d: 'default/w' })
+  })
+
   it.each([
     ['older', ['x', 'w']],
     ['younger', ['w', 'x']],
