@@ -149,7 +149,7 @@ function connect(
     else registries.queue.add(key)
     if (previous === undefined || !isAnother(previous, current)) return
     release(groundsOf(world.wantedClaim(previous)))
-    changed.add(key)
+    if (!isGone(current)) changed.add(key)
   })
   world.policies.onChange((key) => policies.queue.add(key))
   world.documents.onChange((key, previous, current) => {

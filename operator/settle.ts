@@ -121,6 +121,18 @@ export async function settleDocument(
   return { document, isWritten: refusal === undefined, refusal }
 }
 
+/** Why the API server would not take this document; nothing is written. */
+export function refusalToWrite(
+  { cluster, newRevision }: Pick<Means, 'cluster' | 'newRevision'>,
+  route: RegistryRoute,
+  stored: SeenDocument,
+): Promise<ApiError | undefined> {
+  const document = nextDocument(route, stored.document, newRevision)
+  return refusalOf(async () => {
+    await cluster.applySecret(secretOf(document), { isDryRun: true })
+  })
+}
+
 /** Why the API server does not take a write: a quota, an admission webhook, a right. What passes by itself is thrown. */
 export async function refusalOf(write: () => Promise<void>): Promise<ApiError | undefined> {
   try {
@@ -139,10 +151,11 @@ function isRefusal({ status = 0 }: ApiError): boolean {
 const words = 'its words are in the audit log of the API server, or with the admission webhooks there'
 
 /** Without what the API server says of it, which may repeat what was sent. */
-export function notWritten({ status, reason }: ApiError): Verdict {
+export function notWritten({ status, reason }: ApiError, stored: SeenDocument | undefined): Verdict {
   // only those of 403 are kept: others may repeat what was sent
   const where = status === 403 ? 'the log of the operator has its words' : words
-  const message = `the API server does not take what the proxies are to have (${status} ${reason}), so that they keep what they had; ${where}`
+  const kept = stored === undefined ? 'they have nothing of it' : 'they keep what they had'
+  const message = `the API server does not take what the proxies are to have (${status} ${reason}), so that ${kept}; ${where}`
   return no('NotWritten', message)
 }
 

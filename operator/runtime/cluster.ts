@@ -25,8 +25,8 @@ export interface SecretToApply {
 
 /** All that the operator writes, and the one thing it asks without watching it. Everything may be repeated. */
 export interface Cluster {
-  /** Resolves with the Secret as it is stored now. */
-  applySecret(secret: SecretToApply): Promise<unknown>
+  /** Resolves with the Secret as it is stored now; with `isDryRun` as it would be. */
+  applySecret(secret: SecretToApply, options?: { readonly isDryRun?: boolean }): Promise<unknown>
   /** Nothing when it is gone, or was made anew since. */
   deleteSecret(secret: { readonly name: string; readonly uid: string }): Promise<void>
   /**
@@ -61,7 +61,7 @@ export function createCluster({
     })
 
   return {
-    applySecret({ name, type, labels, annotations, data }) {
+    applySecret({ name, type, labels, annotations, data }, { isDryRun = false } = {}) {
       const body = {
         apiVersion: 'v1',
         kind: 'Secret',
@@ -70,9 +70,8 @@ export function createCluster({
         data,
       }
       const fieldManager = fieldManagers.documents
-      return write(() =>
-        client.core.patchNamespacedSecret({ namespace, name, body, fieldManager, force: true }, apply),
-      )
+      const target = { namespace, name, body, fieldManager, force: true, ...(isDryRun && { dryRun: 'All' }) }
+      return write(() => client.core.patchNamespacedSecret(target, apply))
     },
     async deleteSecret({ name, uid }) {
       const body = { preconditions: { uid } }

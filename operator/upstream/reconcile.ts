@@ -42,7 +42,7 @@ export function createUpstreamReconciler(means: Means): (key: string) => Promise
     const programmed =
       refusal === undefined
         ? delivery.programmed('Upstream', key, revision, saidBefore(upstream, 'Programmed'))
-        : notWritten(refusal)
+        : notWritten(refusal, stored)
     const health = healthOf(delivery.health(key, { id: route.id, revision }), upstream, programmed)
     const plan = health === undefined ? silent : decide(health)
     const { Accepted, ResolvedRefs } = plan.verdicts

@@ -28,6 +28,8 @@ export interface ObservedRegistry {
   readonly unreadable?: { readonly claim: Claim | undefined } | undefined
   /** All whose paths or hosts may meet with those of this one, itself among them. */
   readonly contenders: readonly Contender[]
+  /** What it would let go for, the API server does not take. */
+  readonly mustStay?: boolean
   readonly grants: Grants
   /** Where the proxies are reached, scheme and host; undefined when it is not known. */
   readonly externalUrl: string | undefined
@@ -37,6 +39,8 @@ export interface RegistryPlan {
   /** What the proxies are to have; undefined: nothing, unless what they have is to be left as it is. */
   readonly route: RegistryRoute | undefined
   readonly isLeft: boolean
+  /** What it lets go for. */
+  readonly movesTo: RegistryRoute | undefined
   readonly verdicts: { readonly Accepted: Verdict; readonly ResolvedRefs: Verdict }
   readonly upstreams: VirtualRegistryStatus['upstreams']
   readonly address: Pick<VirtualRegistryStatus, 'url' | 'imagePrefixes'>
@@ -52,6 +56,7 @@ export function planRegistry(observed: ObservedRegistry): RegistryPlan {
     return {
       route,
       isLeft,
+      movesTo: undefined,
       verdicts: {
         Accepted: refused('InvalidSpec', message, isLeft || route !== undefined),
         ResolvedRefs: notAccepted,
@@ -72,6 +77,7 @@ export function planRegistry(observed: ObservedRegistry): RegistryPlan {
   return {
     route,
     isLeft,
+    movesTo: refusal?.letsGo ? compiled.route : undefined,
     verdicts: {
       Accepted:
         refusal === undefined
@@ -141,7 +147,10 @@ function refusalOf(
   const self = selfOf(observed)
   const [contested] = self === undefined ? [] : contest(self, contenders)
   if (self === undefined || contested === undefined) return undefined
-  return { ...conflict(contested, registry.metadata.namespace), letsGo: mustLetGo(self, contenders) }
+  return {
+    ...conflict(contested, registry.metadata.namespace),
+    letsGo: !observed.mustStay && mustLetGo(self, contenders),
+  }
 }
 
 function sizeOf(route: RegistryRoute): number {

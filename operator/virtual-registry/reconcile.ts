@@ -10,6 +10,7 @@ import {
   mayPass,
   notWritten,
   refusalOf,
+  refusalToWrite,
   saidBefore,
   settleDocument,
   settleStatus,
@@ -44,7 +45,7 @@ export function createRegistryReconciler(means: RegistryMeans): (key: string) =>
     if (previous && previous.metadata.uid !== current?.metadata.uid) leaving.delete(previous.metadata.uid)
   })
 
-  function planOf(registry: Seen<VirtualRegistry>, stored: SeenDocument | undefined) {
+  function planOf(registry: Seen<VirtualRegistry>, stored: SeenDocument | undefined, mustStay = false) {
     const previous = stored?.document?.route
     const { namespace } = registry.metadata
     return planRegistry({
@@ -53,6 +54,7 @@ export function createRegistryReconciler(means: RegistryMeans): (key: string) =>
       previous: previous?.kind === 'VirtualRegistry' ? previous : undefined,
       unreadable: stored?.document === undefined ? stored : undefined,
       contenders: contendersOf(registry, world, leaving),
+      mustStay,
       grants,
       externalUrl,
     })
@@ -67,12 +69,26 @@ export function createRegistryReconciler(means: RegistryMeans): (key: string) =>
     return undefined
   }
 
-  async function takeAway({ metadata }: SeenDocument): Promise<Delivered> {
-    leaving.add(metadata.uid)
-    const refusal = await refusalOf(() => cluster.deleteSecret(metadata))
+  async function takeAway(stored: SeenDocument): Promise<Delivered> {
+    const { uid } = stored.metadata
+    leaving.add(uid)
+    const refusal = await refusalOf(() => cluster.deleteSecret(stored.metadata))
     if (refusal === undefined) return { ...nothing, action: 'delete document' }
-    leaving.delete(metadata.uid)
-    return { programmed: notWritten(refusal), isEarly: false, refusal }
+    leaving.delete(uid)
+    return { programmed: notWritten(refusal, stored), isEarly: false, refusal }
+  }
+
+  /** Lets nothing go for what would then be refused. */
+  async function planWith(
+    registry: Seen<VirtualRegistry>,
+    stored: SeenDocument | undefined,
+  ): Promise<{ readonly plan: RegistryPlan; readonly refusal?: ApiError | undefined }> {
+    const plan = planOf(registry, stored)
+    if (plan.movesTo === undefined || stored === undefined) return { plan }
+    const { uid } = stored.metadata
+    leaving.add(uid)
+    const refusal = await refusalToWrite(means, plan.movesTo, stored).finally(() => leaving.delete(uid))
+    return { plan: planOf(registry, stored, refusal !== undefined), refusal }
   }
 
   /** Brings the document to what it should be. `isEarly`: what is to be said of it is better said in a moment. */
@@ -82,11 +98,13 @@ export function createRegistryReconciler(means: RegistryMeans): (key: string) =>
     { route, isLeft, verdicts: { Accepted, ResolvedRefs } }: RegistryPlan,
     stored: SeenDocument | undefined,
   ): Promise<Delivered> {
-    if (route === undefined) return isLeft || stored === undefined ? nothing : takeAway(stored)
+    const isTakenAway = route === undefined && !isLeft
+    if (stored !== undefined && isTakenAway) return takeAway(stored)
     if (stored !== undefined) leaving.delete(stored.metadata.uid)
+    if (route === undefined) return nothing
     const { namespace } = registry.metadata
     const { document, isWritten, refusal } = await settleDocument(means, route, stored)
-    if (refusal !== undefined) return { programmed: notWritten(refusal), isEarly: false, refusal }
+    if (refusal !== undefined) return { programmed: notWritten(refusal, stored), isEarly: false, refusal }
     const revisions = route.upstreams.map(({ name }) => {
       const found = world.documentOf({ kind: 'Upstream', namespace, name })
       return found?.document?.revision
@@ -110,8 +128,10 @@ export function createRegistryReconciler(means: RegistryMeans): (key: string) =>
     }
     const { namespace, name, generation } = registry.metadata
     const stored = world.documentOf({ kind: 'VirtualRegistry', namespace, name })
-    const plan = planOf(registry, stored)
-    const { action, programmed, isEarly, refusal } = await deliver(key, registry, plan, stored)
+    const { plan, refusal: refusedMove } = await planWith(registry, stored)
+    const delivered = await deliver(key, registry, plan, stored)
+    const { action, isEarly, refusal = refusedMove } = delivered
+    const programmed = refusedMove === undefined ? delivered.programmed : notWritten(refusedMove, stored)
     const actions: string[] = action === undefined ? [] : [action]
     if (!isEarly && !mayPass(means, key, registry, plan.verdicts.Accepted)) {
       const status = registryStatus({ registry }, plan, programmed, now())

@@ -97,8 +97,11 @@ export function createFakeCluster() {
   }
 
   const cluster: Cluster = {
-    async applySecret({ name, ...secret }: SecretToApply) {
+    async applySecret({ name, ...secret }: SecretToApply, { isDryRun = false } = {}) {
       await fault.delay(`apply ${name}`)
+      const refusal = fault.refusal(`apply ${name}`)
+      if (refusal !== undefined) throw refusal
+      if (isDryRun) return
       return write(`apply ${name}`, () => {
         const earlier = objects.get(idOf('secrets', routesNamespace, name))?.object
         const metadata = {

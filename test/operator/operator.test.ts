@@ -1,6 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, it, vi } from 'vitest'
+import { z } from 'zod'
 import { documentName } from '../../operator/documents.ts'
+import { observeCustom } from '../../operator/observed.ts'
+import { ApiError } from '../../operator/runtime/api-error.ts'
+import { unwritten } from '../../operator/settle.ts'
 import {
   createFakeCluster,
   type FakeCluster,
@@ -314,6 +318,45 @@ describe('the operator', () => {
     await operator.untilIdle()
     await operator.stop()
     expect(Object.fromEntries(placesOf(fake))).toEqual({ ...moved, d: 'default/w' })
+  })
+
+  it('K9: lets nothing go while no document is taken, says so, and changes places when one is', async () => {
+    const fake = createFakeCluster()
+    fake.apply('upstreams', upstream('hub'))
+    const applyAt = (x: string, y: string) => {
+      fake.apply('virtualregistries', registry('x', ['hub'], { path: `default/${x}` }))
+      fake.apply('virtualregistries', registry('y', ['hub'], { path: `default/${y}` }))
+    }
+    applyAt('x', 'y')
+    await settle(fake)
+    const operator = startFakeOperator(fake)
+    await operator.untilIdle()
+    const isApply = (what: string) => what.startsWith('apply registry')
+    fake.fault.refusal = (what) => (isApply(what) ? new ApiError(403, 'Forbidden') : undefined)
+    applyAt('y', 'x')
+    const verdicts = () => ['x', 'y'].map((name) => ready(fake, 'virtualregistries', name))
+    await vi.waitFor(() => expect(operator.errors).not.toEqual([]))
+    await operator.untilIdle()
+    expect(placesOf(fake)).toEqual([
+      ['x', 'default/x'],
+      ['y', 'default/y'],
+    ])
+    for (const { reason, message } of verdicts()) {
+      expect([reason, message]).toEqual(['PathConflict', expect.stringContaining('served on')])
+    }
+    const said = ['x', 'y'].map((name) =>
+      unwritten(observeCustom(z.unknown(), fake.get('virtualregistries', name))),
+    )
+    expect(said).toContainEqual(
+      expect.objectContaining({ message: expect.stringContaining('keep what they had') }),
+    )
+    fake.fault.refusal = () => undefined
+    await vi.waitFor(() => expect(verdicts()).toMatchObject([{ status: 'True' }, { status: 'True' }]), 10_000)
+    expect(placesOf(fake)).toEqual([
+      ['x', 'default/y'],
+      ['y', 'default/x'],
+    ])
+    await operator.stop()
   })
 
   it.each([
