@@ -111,6 +111,7 @@ describe('a document that the API server does not take', () => {
     fake.apply('upstreams', hub)
     const reasonOf = (plural: string, name: string) => () => conditionOf(fake, plural, name, 'Ready')?.reason
     await expect.poll(reasonOf('upstreams', 'hub')).toBe('NotWritten')
+    expect(conditionOf(fake, 'upstreams', 'hub', 'Programmed').message).toContain('they have nothing of it')
     await expect.poll(reasonOf('virtualregistries', 'all')).toBe('NotWritten')
     expect(conditionOf(fake, 'virtualregistries', 'all', 'Programmed').message).toContain('Upstream hub')
     expect(fake.get('upstreams', 'hub').status.observedGeneration).toBe(1)
