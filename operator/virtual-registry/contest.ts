@@ -1,4 +1,4 @@
-import type { Claim } from './claims.ts'
+import { type Claim, overlap } from './claims.ts'
 
 /** One registry, with what it has and what it wants. */
 export interface Contender {
@@ -39,7 +39,8 @@ export function mustLetGo(contender: Contender, all: readonly Contender[]): bool
   const isSelf = ({ uid }: Contender) => uid === contender.uid
   const soon = all.map((each) => (each.isLeaving && !isSelf(each) ? { ...each, held: undefined } : each))
   if (!waitsForItself(contender, soon)) return false
-  const without = soon.map((each) => (isSelf(each) ? { ...each, held: undefined } : each))
+  const near = thoseNear(contender, soon)
+  const without = near.map((each) => (isSelf(each) ? { ...each, held: undefined } : each))
   return isServedInTheEnd(contender, without)
 }
 
@@ -57,6 +58,23 @@ function waitsForItself({ uid }: Contender, all: readonly Contender[]): boolean 
     for (const each of last) reached.add(each)
   }
   return reached.has(uid)
+}
+
+/** Those that it meets, or meets by way of others, with what they have and want: nobody else changes anything for it. */
+function thoseNear(contender: Contender, all: readonly Contender[]): Contender[] {
+  const claimsOf = ({ held, wanted }: Contender) => [held, wanted].filter((claim) => claim !== undefined)
+  const near = all.filter(({ uid }) => uid === contender.uid)
+  let others = all.filter(({ uid }) => uid !== contender.uid)
+  for (const each of near) {
+    const claims = claimsOf(each)
+    const meets = (other: Contender) => claimsOf(other).some((a) => claims.some((b) => overlap(a, b)))
+    const found = others.filter(meets)
+    if (found.length === 0) continue
+    near.push(...found) // which are looked at in their turn
+    const known = new Set(found)
+    others = others.filter((other) => !known.has(other))
+  }
+  return near
 }
 
 /** Whether it gets what it wants when all take, again and again, what they can have. */
