@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { stat } from 'node:fs/promises'
+import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { type Digest, digestOf } from '../../../proxy/oci/digest.ts'
@@ -60,9 +60,18 @@ describeWithProgram('strace', 'a large blob that the disk does not give (EIO)', 
   async function failReads(after: number): Promise<ChildProcess> {
     const fault = `inject=pread64:error=EIO:when=${after + 1}`
     const args = ['-f', '-p', String(headwater.pid), '-e', 'trace=pread64', '-e', fault, '-P', file]
-    const strace = spawn('strace', args, { stdio: ['ignore', 'ignore', 'pipe'] })
-    await once(strace.stderr, 'data') // it says that it has attached
+    const strace = spawn('strace', args, { stdio: ['ignore', 'ignore', 'ignore'] })
+    // thread by thread: those that it has not reached yet read on
+    await expect.poll(tracersOfThreads).toEqual([strace.pid])
     return strace
+  }
+
+  /** Each once; 0 is none. */
+  async function tracersOfThreads(): Promise<number[]> {
+    const tasks = `/proc/${headwater.pid}/task`
+    const threads = await readdir(tasks)
+    const states = await Promise.all(threads.map((thread) => readFile(join(tasks, thread, 'status'), 'utf8')))
+    return [...new Set(states.map((state) => Number(/^TracerPid:\s*(\d+)/m.exec(state)?.[1])))]
   }
 
   async function end(strace: ChildProcess): Promise<void> {
