@@ -191,7 +191,12 @@ export function isWithinBounds({ share, most, longestWaitMs, objects, partial }:
 }
 
 /** A process that has answered nothing yet is slow with its first. */
+/** Every replica has its stores back, and connections. */
 async function warmUp(fleet: Fleet, upstream: UpstreamProcess): Promise<void> {
+  for (const { headwater } of fleet.replicas) {
+    const readiness = async () => (await fetch(`${headwater.adminUrl}/readyz`)).text()
+    await expect.poll(readiness, { timeout: 30_000 }).toMatch(/^ok/)
+  }
   const { digest } = upstream.images[0]!.config
   for (const host of fleet.hosts) await pullFrom(host, `/v2/default/hub/foo/blobs/${digest}`)
 }
