@@ -1,28 +1,16 @@
-import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
+import { beforeEach, expect, it } from 'vitest'
 import { digestOf } from '../../../proxy/oci/digest.ts'
 import type { IndexStore, LinkEntry, LinkKey, TagEntry, TagKey } from '../../../proxy/store/index-store.ts'
-import { parseRedisAddress } from '../../../proxy/store/redis-address.ts'
-import { connectToRedis, type RedisConnection } from '../../../proxy/store/redis-connection.ts'
 import { createRedisIndexStore } from '../../../proxy/store/redis-index-store.ts'
 import { createRedisLeases } from '../../../proxy/store/redis-leases.ts'
 import { createRedisUseTotals } from '../../../proxy/store/redis-use-totals.ts'
 import { collect } from '../../contracts/collect.ts'
 import { describeWithParts } from '../../rig/describe-with-parts.ts'
-import { type RedisServer, startRedis } from '../../rig/redis.ts'
+import { useRedis } from '../../rig/use-redis.ts'
 
 describeWithParts(['redis-server'], 'R9: an index in a Redis that is full', () => {
-  let server: RedisServer
-  let redis: RedisConnection
+  const redis = useRedis()
   let index: IndexStore
-  beforeAll(async () => {
-    server = await startRedis()
-    redis = connectToRedis(parseRedisAddress(server.url)!)
-    expect(await redis.ready(5_000)).toBe(true)
-  })
-  afterAll(async () => {
-    redis.close()
-    await server.close()
-  })
   beforeEach(async () => {
     await setMemory('0')
     await redis.send('FLUSHALL')

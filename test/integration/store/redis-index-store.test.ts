@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { digestOf } from '../../../proxy/oci/digest.ts'
 import type { IndexStore, LinkEntry, LinkKey, TagEntry, TagKey } from '../../../proxy/store/index-store.ts'
 import { parseRedisAddress } from '../../../proxy/store/redis-address.ts'
@@ -9,20 +9,10 @@ import { createRedisIndexStore } from '../../../proxy/store/redis-index-store.ts
 import { collect } from '../../contracts/collect.ts'
 import { describeIndexStore } from '../../contracts/index-store.ts'
 import { describeWithParts } from '../../rig/describe-with-parts.ts'
-import { type RedisServer, startRedis } from '../../rig/redis.ts'
+import { useRedis } from '../../rig/use-redis.ts'
 
 describeWithParts(['redis-server'], 'over a real Redis', () => {
-  let server: RedisServer
-  let redis: RedisConnection
-  beforeAll(async () => {
-    server = await startRedis()
-    redis = connectToRedis(parseRedisAddress(server.url)!)
-    expect(await redis.ready(5_000)).toBe(true)
-  })
-  afterAll(async () => {
-    redis.close()
-    await server.close()
-  })
+  const redis = useRedis()
 
   async function empty(): Promise<IndexStore> {
     await redis.send('FLUSHALL')
@@ -118,7 +108,7 @@ describeWithParts(['redis-server'], 'over a real Redis', () => {
 
   it('sends what is asked at once without waiting in between', async () => {
     await (await empty()).putTag(tag, tagEntry)
-    const held = await holdBack(server.port, 'HMGET', 200)
+    const held = await holdBack(redis.port, 'HMGET', 200)
     const through = connectToRedis(parseRedisAddress(`redis://127.0.0.1:${held.port}`)!)
     onTestFinished(async () => {
       through.close()

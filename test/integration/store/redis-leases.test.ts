@@ -1,22 +1,9 @@
-import { afterAll, beforeAll, expect, it } from 'vitest'
-import { parseRedisAddress } from '../../../proxy/store/redis-address.ts'
-import { connectToRedis, type RedisConnection } from '../../../proxy/store/redis-connection.ts'
+import { expect, it } from 'vitest'
 import { createRedisLeases } from '../../../proxy/store/redis-leases.ts'
 import { describeLeases } from '../../contracts/leases.ts'
-import { type RedisServer, startRedis } from '../../rig/redis.ts'
+import { useRedis } from '../../rig/use-redis.ts'
 
-let server: RedisServer
-let redis: RedisConnection
-
-beforeAll(async () => {
-  server = await startRedis()
-  redis = connectToRedis(parseRedisAddress(server.url)!)
-  await redis.ready(5_000)
-})
-afterAll(async () => {
-  redis?.close()
-  await server?.close()
-})
+const redis = useRedis()
 
 describeLeases('those of Redis', async () => {
   await redis.send('FLUSHALL')

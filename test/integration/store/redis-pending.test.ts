@@ -1,28 +1,15 @@
-import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
+import { beforeEach, expect, it } from 'vitest'
 import { digestOf } from '../../../proxy/oci/digest.ts'
-import type { PendingTag, SharedPending, TagKey } from '../../../proxy/store/index-store.ts'
-import { parseRedisAddress } from '../../../proxy/store/redis-address.ts'
-import { connectToRedis, type RedisConnection } from '../../../proxy/store/redis-connection.ts'
+import type { PendingTag, TagKey } from '../../../proxy/store/index-store.ts'
 import { createRedisPending } from '../../../proxy/store/redis-pending.ts'
 import { describeWithParts } from '../../rig/describe-with-parts.ts'
-import { type RedisServer, startRedis } from '../../rig/redis.ts'
+import { useRedis } from '../../rig/use-redis.ts'
 
 describeWithParts(['redis-server'], 'what is pending, in Redis', () => {
-  let server: RedisServer
-  let redis: RedisConnection
-  let pending: SharedPending
-  beforeAll(async () => {
-    server = await startRedis()
-    redis = connectToRedis(parseRedisAddress(server.url)!)
-    expect(await redis.ready(5_000)).toBe(true)
-    pending = createRedisPending({ redis })
-  })
+  const redis = useRedis()
+  const pending = createRedisPending({ redis })
   beforeEach(async () => {
     await redis.send('FLUSHALL')
-  })
-  afterAll(async () => {
-    redis.close()
-    await server.close()
   })
 
   const keys = async () => (await redis.send('KEYS', '*')) as string[]
