@@ -56,7 +56,7 @@ function isHeld<T, C extends { holder: T | undefined }>(claim: C): claim is C & 
 }
 
 /** `a/b/c` lies below `a/b` and `a`. */
-function ancestorsOf(path: string): string[] {
+export function ancestorsOf(path: string): string[] {
   const components = path.split('/')
   return components.slice(1).map((_, at) => components.slice(0, at + 1).join('/'))
 }

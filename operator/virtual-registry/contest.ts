@@ -1,4 +1,4 @@
-import { type Claim, overlap } from './claims.ts'
+import { ancestorsOf, type Claim, overlap } from './claims.ts'
 
 /** One registry, with what it has and what it wants. */
 export interface Contender {
@@ -170,10 +170,4 @@ function createGround() {
       return [{ path, at: found.claim.path, holder: found.owner }, ...ofHosts]
     },
   }
-}
-
-/** `a/b/c` lies below `a/b` and `a`. */
-function ancestorsOf(path: string): string[] {
-  const components = path.split('/')
-  return components.slice(1).map((_, index) => components.slice(0, index + 1).join('/'))
 }
