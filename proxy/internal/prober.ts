@@ -51,7 +51,7 @@ export async function runProber(options: ProberOptions, signal: AbortSignal): Pr
     while (running.size < atOnce && !signal.aborted) {
       const next = waiting.shift()
       if (next === undefined) return
-      const served = upstreams().find((each) => documentOf(each) === documentOf(next))
+      const served = upstreams().find((each) => isSameDocument(each, next))
       if (served !== undefined) start(served)
     }
   }
@@ -91,4 +91,8 @@ export function dueForProbe(
 
 function documentOf({ route: { namespace, name }, revision }: Used): string {
   return `${namespace}/${name} ${revision}`
+}
+
+function isSameDocument(a: Used, b: Used): boolean {
+  return a.revision === b.revision && a.route.name === b.route.name && a.route.namespace === b.route.namespace
 }

@@ -52,19 +52,23 @@ export function createBodyOr(first: BlobBody, instead: (error: unknown) => Promi
     if (closed) body.close()
   }
 
+  async function readFirst(buffer: Uint8Array, position: number): Promise<number> {
+    try {
+      return await body.read(buffer, position)
+    } catch (error) {
+      if (closed) throw error
+      await change(error)
+    }
+    return body.read(buffer, position)
+  }
+
   return {
     size: first.size,
     bytes: undefined,
-    async read(buffer, position) {
+    read(buffer, position) {
       if (begun) return body.read(buffer, position)
       begun = true
-      try {
-        return await body.read(buffer, position)
-      } catch (error) {
-        if (closed) throw error
-        await change(error)
-      }
-      return body.read(buffer, position)
+      return readFirst(buffer, position)
     },
     close() {
       closed = true
