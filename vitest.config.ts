@@ -6,6 +6,8 @@ import { defineConfig } from 'vitest/config'
  */
 // Two busy cores make a real process late now and then: in CI what fails is tried once more, and vitest says so.
 const retry = process.env.CI ? 1 : 0
+// a second, as vitest has it, is less than a busy disk takes for one fsync
+const poll = { timeout: 10_000 }
 
 export default defineConfig({
   test: {
@@ -20,6 +22,7 @@ export default defineConfig({
           exclude: ['test/integration/**', 'test/long/**'],
           testTimeout: 20_000,
           retry,
+          expect: { poll },
         },
       },
       {
@@ -29,6 +32,7 @@ export default defineConfig({
           globalSetup: ['test/rig/install-parts.ts'],
           testTimeout: 120_000,
           retry,
+          expect: { poll },
           hookTimeout: 300_000,
           fileParallelism: false,
         },
@@ -41,6 +45,7 @@ export default defineConfig({
           // what hangs in CI must not hold it up for an hour
           testTimeout: process.env.HEADWATER_SHORT === '1' ? 300_000 : 3_600_000,
           retry,
+          expect: { poll },
           hookTimeout: 600_000,
           fileParallelism: false,
         },

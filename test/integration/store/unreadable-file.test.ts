@@ -6,7 +6,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest'
 import { type Digest, digestOf } from '../../../proxy/oci/digest.ts'
 import { blobKey } from '../../../proxy/store/blob-store.ts'
 import { ask } from '../../rig/asking.ts'
-import { createFakeUpstream, type FakeUpstream } from '../../rig/fake-upstream.ts'
+import { createFakeUpstream, type FakeUpstream, fault } from '../../rig/fake-upstream.ts'
 import { type Headwater, startHeadwater } from '../../rig/headwater.ts'
 import { contentStore } from '../../rig/image-store.ts'
 import { pushImage } from '../../rig/images.ts'
@@ -19,6 +19,7 @@ describeWithProgram('strace', 'a large blob that the disk does not give (EIO)', 
   let headwater: Headwater
   let digest: Digest
   let path: string
+  let blobPath: string
   let file: string
 
   beforeEach(async () => {
@@ -29,6 +30,7 @@ describeWithProgram('strace', 'a large blob that the disk does not give (EIO)', 
     })
     digest = layers[0]!.digest
     path = `/v2/default/hub/app/blobs/${digest}`
+    blobPath = `/v2/app/blobs/${digest}`
     headwater = await startHeadwater({
       resources: [...upstreamResources('up', { url: upstream.url }), registryResource('hub', ['up'])],
     })
@@ -54,11 +56,11 @@ describeWithProgram('strace', 'a large blob that the disk does not give (EIO)', 
     return `${status} ${cut ? 'cut' : digestOf(body) === digest ? 'whole' : 'wrong'}`
   }
 
-  const fills = () => upstream.requests({ method: 'GET', path: `/v2/app/blobs/${digest}` }).length
+  const fills = () => upstream.requests({ method: 'GET', path: blobPath }).length
 
-  /** So many reads of the file by each thread go well, and the next does not. */
+  /** So many reads of the file by each thread go well, and those after it do not, until it is ended. */
   async function failReads(after: number): Promise<ChildProcess> {
-    const fault = `inject=pread64:error=EIO:when=${after + 1}`
+    const fault = `inject=pread64:error=EIO:when=${after + 1}+`
     const args = ['-f', '-p', String(headwater.pid), '-e', 'trace=pread64', '-e', fault, '-P', file]
     const strace = spawn('strace', args, { stdio: ['ignore', 'ignore', 'ignore'] })
     // thread by thread: those that it has not reached yet read on
@@ -81,12 +83,17 @@ describeWithProgram('strace', 'a large blob that the disk does not give (EIO)', 
 
   it('from its first byte on comes from the upstream in the same answer, and is stored anew', async () => {
     const strace = await failReads(0)
+    // what is stored anew has the same path: it must be read without a fault
+    const healed = Promise.withResolvers<void>()
+    upstream.next('GET', blobPath, fault.until(healed.promise))
+    const got = get()
     try {
-      expect(await get()).toBe('200 whole')
+      await expect.poll(fills).toBe(2)
     } finally {
       await end(strace)
+      healed.resolve()
     }
-    expect(fills()).toBe(2)
+    expect(await got).toBe('200 whole')
     await expect.poll(() => headwater.metric('headwater_fills_in_progress')).toBe(0)
     expect(await get()).toBe('200 whole')
     expect(fills()).toBe(2)
