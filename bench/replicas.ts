@@ -1,20 +1,23 @@
-import { mkdir } from 'node:fs/promises'
+import { randomBytes } from 'node:crypto'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { askedDuring } from '../test/rig/asked.ts'
 import { startRedis } from '../test/rig/redis.ts'
 import { startS3 } from '../test/rig/s3-server.ts'
 import { checkAnswer } from './check.ts'
 import { describeMachine } from './machine.ts'
-import { type Measurable, measure, pullAll } from './measure.ts'
+import { type Measurable, measure, warm } from './measure.ts'
+import { measurePaired } from './paired.ts'
 import { type ReplicaCase, replicaCasesOf } from './replica-cases.ts'
 import { formatRun, type Measured } from './report.ts'
 import { pushSample } from './sample.ts'
-import { type Server, startDistribution, startHeadwater } from './servers.ts'
+import { startDistribution } from './servers.ts'
 import { type Shared, startReplicas, startSharedDistributions } from './shared-servers.ts'
 
 /** Pulls of each subject, one after another, in which the requests to Redis and S3 are counted. */
 const countedPulls = 10
+/** Pairs of new processes. */
+const starts = 5
 
 /** Replicas over Redis and S3, beside one over files and distribution over the same: the text of what was measured. */
 export async function measureReplicas({
@@ -35,22 +38,22 @@ export async function measureReplicas({
   started({ stop: () => s3.close() })
   const upstream = started(await startDistribution(join(folder, 'upstream')))
   const sample = await pushSample(upstream)
-  const cases = replicaCasesOf(sample)
-  const setting: Shared = { folder, redis, s3, upstreamUrl: upstream.url, started }
+  const { paired, beside: cases } = replicaCasesOf(sample)
+  const bucket = await s3.makeBucket()
+  const clusterKeyFile = join(folder, 'cluster-key')
+  await writeFile(clusterKeyFile, `${randomBytes(32).toString('hex')}\n`)
+  const setting: Shared = { folder, redis, s3, bucket, clusterKeyFile, upstreamUrl: upstream.url, started }
 
-  const { replicas, diskless } = await startReplicas(setting, 3)
+  const pairs = await measurePaired(paired, setting, { starts, rounds, seconds })
+  // the last one with next to no disk, so that it reads S3
+  const all = await startReplicas(setting, [[], [], [], ['--spool-max-bytes', '16Mi']])
+  const replicas = all.slice(0, 3)
   const { proxied, redirecting } = await startSharedDistributions(setting)
-  const embedded: Server = started(await startHeadwater(join(folder, 'embedded'), upstream.url))
   const servers: Measurable = {
-    ...{ embedded: [embedded], one: replicas.slice(0, 1), three: replicas, diskless: [diskless] },
+    ...{ one: replicas.slice(0, 1), three: replicas, diskless: all.slice(3) },
     ...{ distribution: [proxied], redirecting: [redirecting] },
   }
-  const subjects = cases.flatMap((kase) => kase.subjects)
-  // the second finds what a slow disk was still taking in when the first ended
-  for (let times = 0; times < 2; times++) {
-    await pullAll(subjects, servers)
-    await sleep(2000)
-  }
+  await warm(cases, servers)
 
   const counts: string[] = []
   for (const kase of cases) counts.push(...(await countAsked(kase, servers, setting)))
@@ -58,7 +61,9 @@ export async function measureReplicas({
   for (const kase of cases)
     measured.push({ kase, results: await measure(kase, servers, { rounds, seconds, warmUpSeconds: 1 }) })
   const machine = await describeMachine(['registry', 'redis-server', 'versitygw', 'wrk'])
-  return [formatRun({ machine, rounds, seconds, measured }), '', ...formatCounts(counts)].join('\n')
+  return [formatRun({ machine, rounds, seconds, measured }), '', ...pairs, '', ...formatCounts(counts)].join(
+    '\n',
+  )
 }
 
 /** A row for each subject. */

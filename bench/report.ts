@@ -49,28 +49,30 @@ function formatCase({ kase, results }: Measured, seconds: number): string[] {
     '',
     '| ratio, round by round | median | least to most | goal |',
     '|---|---|---|---|',
-    ...kase.goals.map((goal) => formatGoal(goal, ratiosOf(kase, results, goal))),
+    ...kase.goals.map(
+      (goal) => `| ${goal.of} / ${goal.to} ${formatRatio(goal, ratiosOf(kase, results, goal))}`,
+    ),
   ]
 }
 
-export function ratiosOf(kase: Case, results: Results, { of, to }: Goal): Spread {
+/** Round by round. */
+export function ratiosOf(kase: Case, results: Results, { of, to }: Goal): readonly number[] {
   const others = results.get(to) ?? []
-  const ratios = (results.get(of) ?? []).map(
-    (run, round) => speedOf(kase, run) / speedOf(kase, others[round]!),
-  )
-  return spreadOf(ratios)
+  return (results.get(of) ?? []).map((run, round) => speedOf(kase, run) / speedOf(kase, others[round]!))
 }
 
-function formatGoal({ of, to, least }: Goal, { median, least: low, most }: Spread): string {
-  const verdict = least === undefined ? '' : `${least}: ${median >= least ? 'reached' : 'missed'}`
-  return `| ${of} / ${to} | ${median.toFixed(2)} | ${low.toFixed(2)} to ${most.toFixed(2)} | ${verdict} |`
+/** The last three cells of a row. */
+export function formatRatio({ least: goal }: Goal, ratios: readonly number[]): string {
+  const { median, least, most } = spreadOf(ratios)
+  const verdict = goal === undefined ? '' : `${goal}: ${median >= goal ? 'reached' : 'missed'}`
+  return `| ${median.toFixed(2)} | ${least.toFixed(2)} to ${most.toFixed(2)} | ${verdict} |`
 }
 
-function speedOf({ unit }: Case, run: WrkResult): number {
+export function speedOf({ unit }: Case, run: WrkResult): number {
   return unit === 'requests' ? run.requestsPerSecond : run.bytesPerSecond
 }
 
-function formatSpeed({ unit }: Case, { median, least, most }: Spread): string {
+export function formatSpeed({ unit }: Case, { median, least, most }: Spread): string {
   const text = (value: number) =>
     unit === 'requests' ? Math.round(value).toLocaleString('en') : (value / 1e9).toFixed(2)
   return `${text(median)} (${text(least)} to ${text(most)})`

@@ -1,5 +1,3 @@
-import { randomBytes } from 'node:crypto'
-import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { freePort, type RedisServer } from '../test/rig/redis.ts'
 import { type S3Server, s3AccessKey, s3SecretKey } from '../test/rig/s3-server.ts'
@@ -9,37 +7,33 @@ export interface Shared {
   readonly folder: string
   readonly redis: RedisServer
   readonly s3: S3Server
+  /** Of the replicas, as is the key. */
+  readonly bucket: string
+  readonly clusterKeyFile: string
   readonly upstreamUrl: string
   started<T extends { stop(): Promise<void> }>(server: T): T
 }
 
-/** So many of Headwater over one Redis and one bucket, and one of them with next to no disk, so that it reads S3. */
+/** As many of Headwater over one Redis and one bucket as there are lists of further flags. */
 export async function startReplicas(
-  { folder, redis, s3, upstreamUrl, started }: Shared,
-  count: number,
-): Promise<{ replicas: readonly Server[]; diskless: Server }> {
-  const bucket = await s3.makeBucket()
-  const keyFile = join(folder, 'cluster-key')
-  await writeFile(keyFile, `${randomBytes(32).toString('hex')}\n`)
-
-  async function replica(name: string, further: readonly string[] = []): Promise<Server> {
-    const internal = `127.0.0.1:${await freePort()}`
-    return started(
-      await startHeadwater(join(folder, name), upstreamUrl, {
-        args: [
-          ...['--redis-url', redis.url, '--s3-bucket', bucket, '--s3-endpoint', s3.endpoint],
-          ...['--cluster-key-file', keyFile, '--internal-listen', internal],
-          ...['--internal-url', `http://${internal}`, ...further],
-        ],
-        env: s3.credentials,
-        redirects: true,
-      }),
-    )
-  }
-
+  { folder, redis, s3, bucket, clusterKeyFile, upstreamUrl, started }: Shared,
+  furtherFlags: readonly (readonly string[])[],
+): Promise<readonly Server[]> {
   const replicas: Server[] = []
-  for (let at = 0; at < count; at++) replicas.push(await replica(`replica-${at}`))
-  return { replicas, diskless: await replica('diskless', ['--spool-max-bytes', '16Mi']) }
+  for (const [at, further] of furtherFlags.entries()) {
+    const internal = `127.0.0.1:${await freePort()}`
+    const server = await startHeadwater(join(folder, `replica-${at}`), upstreamUrl, {
+      args: [
+        ...['--redis-url', redis.url, '--s3-bucket', bucket, '--s3-endpoint', s3.endpoint],
+        ...['--cluster-key-file', clusterKeyFile, '--internal-listen', internal],
+        ...['--internal-url', `http://${internal}`, ...further],
+      ],
+      env: s3.credentials,
+      redirects: true,
+    })
+    replicas.push(started(server))
+  }
+  return replicas
 }
 
 /** distribution as a pull-through cache over the same S3 and Redis: once as a proxy of the bytes, once with redirects. */

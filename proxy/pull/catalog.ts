@@ -125,10 +125,10 @@ export function createCatalog({
       key,
       entry,
       get live() {
-        return tags.peek(name) === record && tags.isGood(record)
+        return isGood()
       },
     }
-    tags.set(name, record, ...epoch)
+    const isGood = tags.set(name, record, ...epoch)
     return record
   }
 
@@ -179,7 +179,7 @@ export function createCatalog({
       if (good) return good
       const { value: entry, epoch } = await tags.reading(name, () => readTag(key))
       const held = tags.peek(name)
-      if (held && (tags.isGood(held) || (!entry && epoch === undefined))) return held
+      if (held && (held.live || (!entry && epoch === undefined))) return held
       if (!entry) return undefined
       return setTag(key, held ? newerOf(held.entry, entry) : entry, epoch)
     },

@@ -8,13 +8,12 @@ import type { Changes } from '../store/index-store.ts'
 export interface Remembered<V extends object> {
   /** Undefined when it is not held, or may be old. */
   good(name: string): V | undefined
-  isGood(value: V): boolean
   /** No news comes: whatever is held may be old. */
   isBlind(): boolean
   /** Held, however old. */
   peek(name: string): V | undefined
-  /** As known by now, or at the time of `epoch`. */
-  set(name: string, value: V, ...epoch: [Epoch] | []): void
+  /** As known by now, or at the time of `epoch`. Gives whether it is held and good, without looking it up. */
+  set(name: string, value: V, ...epoch: [Epoch] | []): () => boolean
   /** Runs a reading; `epoch` is that of its beginning, unless the news was that the value is another meanwhile. */
   reading<T>(name: string, read: () => Promise<T>): Promise<{ value: T; epoch: Epoch }>
   /** The news: what is held is old, and what is being read may be. */
@@ -25,33 +24,34 @@ export interface Remembered<V extends object> {
 
 export type Epoch = number | undefined
 
+interface Held<V> {
+  readonly value: V
+  /** Undefined when it is old or not held any more. */
+  epoch: Epoch
+}
+
 export function createRemembered<V extends object>({
   max,
   changes,
-  dispose = () => {},
 }: {
   max: number
   changes: Changes | undefined
-  dispose?: (value: V) => void
 }): Remembered<V> {
-  const values = new LRUCache<string, V>({ max, dispose })
-  const epochs = new WeakMap<V, Epoch>()
+  const values = new LRUCache<string, Held<V>>({ max, dispose: markOld })
   const readings = new Map<string, Set<{ outdated: boolean }>>()
   const now = (): Epoch => (changes ? changes.epoch() : 0)
 
-  function isGood(value: V): boolean {
-    const epoch = epochs.get(value)
+  function isGood({ epoch }: Held<V>): boolean {
     return epoch !== undefined && epoch === now()
   }
 
   function outdate(name: string): void {
     for (const reading of readings.get(name) ?? []) reading.outdated = true
-    const value = values.peek(name)
-    if (value) epochs.set(value, undefined)
+    const held = values.peek(name)
+    if (held) markOld(held)
   }
 
   return {
-    isGood,
     isBlind: () => now() === undefined,
     outdate,
     forget(name) {
@@ -59,13 +59,14 @@ export function createRemembered<V extends object>({
       values.delete(name)
     },
     good(name) {
-      const value = values.get(name)
-      return value && isGood(value) ? value : undefined
+      const held = values.get(name)
+      return held && isGood(held) ? held.value : undefined
     },
-    peek: (name) => values.peek(name),
+    peek: (name) => values.peek(name)?.value,
     set(name, value, ...given) {
-      epochs.set(value, given.length > 0 ? given[0] : now())
-      values.set(name, value)
+      const held = { value, epoch: given.length > 0 ? given[0] : now() }
+      values.set(name, held)
+      return () => isGood(held)
     },
     async reading(name, read) {
       const reading = { outdated: false }
@@ -81,4 +82,8 @@ export function createRemembered<V extends object>({
       }
     },
   }
+}
+
+function markOld(held: Held<unknown>): void {
+  held.epoch = undefined
 }

@@ -70,3 +70,26 @@ it('is not good when a gap began or ended while it was read', async () => {
   remembered.set('a', again.value, again.epoch)
   expect(remembered.good('a')).toEqual({ is: 'new' })
 })
+
+it('says of a value whether it is held and good, however it came to be otherwise', () => {
+  const { remembered, setEpoch } = rig()
+  const isGood = remembered.set('a', { is: 'x' })
+  expect(isGood()).toBe(true)
+  setEpoch(undefined)
+  expect(isGood()).toBe(false)
+  setEpoch(1)
+  expect(isGood()).toBe(true)
+  for (const end of [
+    () => remembered.set('b', { is: 'another' }),
+    () => remembered.outdate('b'),
+    () => remembered.forget('b'),
+    () => {
+      for (let at = 0; at < 10; at++) remembered.set(`more ${at}`, { is: 'more' })
+    },
+  ]) {
+    const isLive = remembered.set('b', { is: 'one' })
+    expect(isLive()).toBe(true)
+    end()
+    expect(isLive()).toBe(false)
+  }
+})
