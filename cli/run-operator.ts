@@ -1,5 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import type { Delivery } from '../operator/delivery.ts'
 import { runOperator } from '../operator/operator.ts'
@@ -28,8 +29,13 @@ const leaseName = 'headwater-operator'
  */
 const heapGrowingPercent = 30
 
-/** Resolves with the exit code: 1 when the Lease was lost, or another operator watches the same. */
-export async function runOperatorProcess(settings: OperatorSettings): Promise<number> {
+/** After a signal, what the API server has not answered by then is given up, and the Lease with it runs out by itself. */
+const longestStopMs = 8000
+/** Events are not worth a hand-over that takes long. */
+const longestFlushMs = 1500
+
+/** Ends the process: with 1 when the Lease was lost, or another operator watches the same. */
+export async function runOperatorProcess(settings: OperatorSettings): Promise<never> {
   const { kubeConfig, namespace, routesNamespace, watchNamespaces, grants, externalUrl } = settings
   setFlagsFromString(`--heap-growing-percent=${heapGrowingPercent}`)
   const stopped = untilToldToStop()
@@ -91,6 +97,7 @@ export async function runOperatorProcess(settings: OperatorSettings): Promise<nu
     isStopping = true
     log.logger.info({ signal }, 'stopping')
     ending.abort()
+    setTimeout(() => client.close(), longestStopMs).unref()
   })
   const watched = watchNamespaces.length === 0 ? 'all namespaces' : watchNamespaces
   const listening = admin.addresses()[0]
@@ -108,7 +115,7 @@ export async function runOperatorProcess(settings: OperatorSettings): Promise<nu
       {
         world,
         ...(delivery && { delivery }),
-        cluster: createCluster({ client, routesNamespace, mayWrite }),
+        cluster: createCluster({ client, routesNamespace, mayWrite, signal }),
         events,
         grants,
         externalUrl,
@@ -121,7 +128,7 @@ export async function runOperatorProcess(settings: OperatorSettings): Promise<nu
       },
       signal,
     )
-    await events.flush()
+    await Promise.race([events.flush(), sleep(longestFlushMs, undefined, { ref: false })])
   }, ending.signal)
   if (outcome === 'lost') {
     log.logger.error('the Lease is lost: somebody else may lead now')
@@ -135,7 +142,7 @@ export async function runOperatorProcess(settings: OperatorSettings): Promise<nu
   await admin.close()
   log.logger.info('stopped')
   log.flushSync()
-  return rival === undefined ? 0 : 1
+  process.exit(rival === undefined ? 0 : 1) // a connection whose handshake is never answered would hold it
 }
 
 function rivalMessage({ namespace, holder, watched }: Claim): string {

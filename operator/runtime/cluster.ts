@@ -47,18 +47,21 @@ export function createCluster({
   client,
   routesNamespace: namespace,
   mayWrite,
+  signal,
 }: {
   readonly client: KubernetesClient
   readonly routesNamespace: string
   /** Asked right before each request that writes. */
   readonly mayWrite: () => boolean
+  /** Aborted when the operator is to stop: what the API server has put off is then not waited for. */
+  readonly signal?: AbortSignal
 }): Cluster {
   const apply = setHeaderOptions('Content-Type', PatchStrategy.ServerSideApply)
   const write = <T>(request: () => Promise<T>) =>
     call(() => {
       if (!mayWrite()) throw new NotLeadingError('the Lease is not held')
       return request()
-    })
+    }, signal)
 
   return {
     applySecret({ name, type, labels, annotations, data }, { isDryRun = false } = {}) {
@@ -106,7 +109,7 @@ export function createCluster({
     async isServed(plural) {
       try {
         const name = `${plural}.${group}`
-        const found = await call(() => client.extensions.readCustomResourceDefinition({ name }))
+        const found = await call(() => client.extensions.readCustomResourceDefinition({ name }), signal)
         return found.metadata?.deletionTimestamp === undefined
       } catch (error) {
         if (isStatus(error, 404)) return false

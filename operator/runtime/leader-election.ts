@@ -34,10 +34,14 @@ export interface LeaderElection {
   isLeading(): boolean
   /**
    * Waits for the Lease, then runs `lead` while it holds. `stopped`: the signal was aborted, `lead` ended and the Lease
-   * was given back. `lost`: somebody else may lead now, `lead` was not waited for, and the process must end.
+   * was given back; what the API server does not answer is not waited for. `lost`: somebody else may lead now, `lead` was
+   * not waited for, and the process must end.
    */
   run(lead: (signal: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<'stopped' | 'lost'>
 }
+
+/** For the answer to what was asked before a stop: most come at once, and a Lease that is had is given back. */
+const graceMs = 1000
 
 export function createLeaderElection({
   leases,
@@ -65,18 +69,12 @@ export function createLeaderElection({
   async function tryHold(): Promise<boolean> {
     const begun = now()
     const lease = await leases.read()
+    if (isOver) return false // an answer that came after the Lease was given back
     if (lease === undefined) {
       await leases.create(specOf(undefined), annotations())
       return hold(begun)
     }
-    const version = lease.metadata?.resourceVersion ?? ''
-    if (observed?.version !== version) observed = { version, at: now() }
-    const current = lease.spec?.holderIdentity ?? ''
-    if (current !== identity && current !== '') {
-      tellHolder(current)
-      const claimedMs = (lease.spec?.leaseDurationSeconds ?? 0) * 1000
-      if (now() - observed.at < Math.max(claimedMs, leaseMs)) return false
-    }
+    if (isAnothers(lease)) return false
     const metadata = {
       ...lease.metadata,
       annotations: { ...lease.metadata?.annotations, ...annotations() },
@@ -86,8 +84,19 @@ export function createLeaderElection({
     return hold(begun)
   }
 
+  /** By our own clock, from when this version of it was seen first. */
+  function isAnothers({ metadata, spec }: V1Lease): boolean {
+    const version = metadata?.resourceVersion ?? ''
+    if (observed?.version !== version) observed = { version, at: now() }
+    const current = spec?.holderIdentity ?? ''
+    if (current === identity || current === '') return false
+    tellHolder(current)
+    const claimedMs = (spec?.leaseDurationSeconds ?? 0) * 1000
+    return now() - observed.at < Math.max(claimedMs, leaseMs)
+  }
+
   function hold(begun: number): true {
-    heldSince = begun
+    heldSince = Math.max(heldSince ?? begun, begun) // answers may overtake each other
     tellHolder(identity)
     return true
   }
@@ -111,11 +120,7 @@ export function createLeaderElection({
 
   async function acquire(signal: AbortSignal): Promise<boolean> {
     while (!signal.aborted) {
-      try {
-        if (await tryHold()) return true
-      } catch (error) {
-        tellFailure(error)
-      }
+      if (await attempt(renewDeadlineMs, signal)) return true
       await sleep(retryMs * (0.8 + random() * 0.4), signal)
     }
     return false
@@ -124,20 +129,31 @@ export function createLeaderElection({
   /** Resolves when the signal is aborted (true) or the Lease is no longer ours (false). */
   async function renew(signal: AbortSignal): Promise<boolean> {
     for (;;) {
-      await sleep(retryMs, signal)
+      await sleep(Math.min(retryMs, Math.max(0, leftMs())), signal)
       if (signal.aborted) return true
-      const leftMs = heldSince! + renewDeadlineMs - now()
-      if (leftMs <= 0) return false
-      const attempt = new AbortController()
-      const renewed = tryHold().catch((error: unknown) => {
-        tellFailure(error)
-        return undefined
-      })
-      // an answer may never come
-      const outcome = await Promise.race([renewed, sleep(leftMs, attempt.signal).then(() => false)])
-      attempt.abort()
-      if (outcome === false) return false
+      if (leftMs() <= 0) return false
+      // half of the time there is: where an answer never comes, that to another request may
+      if ((await attempt(Math.min(leftMs(), renewDeadlineMs / 2), signal)) === false) return false
     }
+  }
+
+  function leftMs(): number {
+    return heldSince! + renewDeadlineMs - now()
+  }
+
+  /** Undefined where it failed or was not answered in time: shortly after the signal is aborted, at the latest. */
+  async function attempt(withinMs: number, signal: AbortSignal): Promise<boolean | undefined> {
+    const answered = new AbortController()
+    const held = tryHold().catch((error: unknown) => {
+      tellFailure(error)
+      return undefined
+    })
+    const late = async () => {
+      await sleep(withinMs, AbortSignal.any([signal, answered.signal]))
+      await sleep(signal.aborted ? graceMs : 0, answered.signal)
+      return undefined
+    }
+    return Promise.race([held, late()]).finally(() => answered.abort())
   }
 
   function tellFailure(caught: unknown): void {
@@ -163,7 +179,10 @@ export function createLeaderElection({
   return {
     isLeading,
     async run(lead, signal) {
-      if (!(await acquire(signal))) return 'stopped'
+      if (!(await acquire(signal))) {
+        isOver = true
+        return 'stopped'
+      }
       const leading = new AbortController()
       const keeping = AbortSignal.any([signal, leading.signal])
       const led = lead(keeping)
@@ -174,8 +193,9 @@ export function createLeaderElection({
         return 'lost'
       }
       await led
-      if (isLeading()) await release()
+      const mustRelease = isLeading()
       isOver = true
+      if (mustRelease) await release()
       return 'stopped'
     },
   }

@@ -200,6 +200,59 @@ describe('an election', () => {
     expect(await a.outcome).toBe('stopped')
   })
 
+  it('goes on leading where one request is never answered and the others are', async () => {
+    const leases = fakeLeases()
+    let reads = 0
+    const read = async () => {
+      reads += 1
+      if (reads === 3) await new Promise(() => {})
+      return leases.client.read()
+    }
+    const a = candidate('a', { ...leases.client, read })
+    await expect.poll(() => reads, patient).toBeGreaterThan(20)
+    expect([a.state.isLeading, a.election.isLeading()]).toEqual([true, true])
+    a.ending.abort()
+    expect(await a.outcome).toBe('stopped')
+  })
+
+  it.each(['before it leads', 'while it leads'])(
+    'ends soon when it is stopped %s and nothing is answered any more',
+    async (when) => {
+      const leases = fakeLeases()
+      leases.isMute = when === 'before it leads'
+      const a = candidate('a', leases.client, { renewDeadlineMs: 60_000, leaseMs: 90_000 })
+      if (!leases.isMute) await expect.poll(() => a.state.isLeading, patient).toBe(true)
+      leases.isMute = true
+      await sleep(200)
+      a.ending.abort()
+      leases.isMute = false // from now on; what was asked before stays without an answer
+      expect(await Promise.race([a.outcome, sleep(5000)])).toBe('stopped')
+    },
+  )
+
+  it('does not take the Lease again with an answer that comes after it was given back', async () => {
+    const leases = fakeLeases()
+    const held = Promise.withResolvers<void>()
+    let isHolding = false
+    let isHeld = false
+    const read = async () => {
+      if (isHolding && !isHeld) {
+        isHeld = true
+        await held.promise
+      }
+      return leases.client.read()
+    }
+    const a = candidate('a', { ...leases.client, read })
+    await expect.poll(() => a.state.isLeading, patient).toBe(true)
+    isHolding = true
+    await expect.poll(() => isHeld, patient).toBe(true)
+    a.ending.abort()
+    expect(await a.outcome).toBe('stopped')
+    held.resolve()
+    await sleep(50)
+    expect(leases.lease?.spec?.holderIdentity).toBe('')
+  })
+
   it('ends without a word when it is stopped before it ever led', async () => {
     const leases = fakeLeases()
     leases.lease = { spec: { holderIdentity: 'b', leaseDurationSeconds: 15 } }
