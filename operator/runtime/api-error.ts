@@ -31,6 +31,12 @@ export function isStatus(error: unknown, ...statuses: readonly number[]): boolea
   return error instanceof ApiError && error.status !== undefined && statuses.includes(error.status)
 }
 
+/** How long the server asks to be left alone, of which a minute is believed. */
+export function retryAfterMs(error: unknown): number {
+  const seconds = error instanceof ApiError ? (error.retryAfterSeconds ?? 0) : 0
+  return Math.min(seconds, 60) * 1000
+}
+
 /** The client's own errors carry the body and headers of the answer along; those stay behind. */
 export function toApiError(error: unknown): unknown {
   if (error instanceof ApiError) return error

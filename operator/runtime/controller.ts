@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises'
-import { ApiError, isStatus, toApiError } from './api-error.ts'
+import { isStatus, retryAfterMs, toApiError } from './api-error.ts'
 import { createWorkQueue, type QueueObserver, type WorkQueue } from './work-queue.ts'
 
 /** What of a reconcile is told, in the words of controller-runtime's metrics. */
@@ -77,7 +77,7 @@ export function createController({
 
   function fail(key: string, error: unknown): void {
     onError(key, error)
-    queue.retry(key, error instanceof ApiError ? (error.retryAfterSeconds ?? 0) * 1000 : 0)
+    queue.retry(key, retryAfterMs(error))
   }
 
   return {

@@ -1,5 +1,5 @@
 import { setTimeout as sleepFor } from 'node:timers/promises'
-import { ApiError, isStatus, toApiError } from './api-error.ts'
+import { ApiError, isStatus, retryAfterMs, toApiError } from './api-error.ts'
 import { createBackoff } from './backoff.ts'
 import type { WatchEvent } from './kubernetes-client.ts'
 import {
@@ -222,11 +222,6 @@ function mustReadList(error: unknown): boolean {
   if (!(error instanceof ApiError)) return true
   const { status } = error
   return status !== undefined && status !== 429 && status < 500
-}
-
-function retryAfterMs(error: unknown): number {
-  const seconds = error instanceof ApiError ? (error.retryAfterSeconds ?? 0) : 0
-  return Math.min(seconds, 60) * 1000
 }
 
 async function sleepQuietly(ms: number, signal: AbortSignal): Promise<void> {

@@ -1,5 +1,6 @@
-import { setImmediate } from 'node:timers/promises'
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import { expect, it } from 'vitest'
+import { ApiError } from '../../../operator/runtime/api-error.ts'
 import { createController } from '../../../operator/runtime/controller.ts'
 
 it('leaves time for the Lease between any number of keys for which there is nothing to write', async () => {
@@ -18,4 +19,20 @@ it('leaves time for the Lease between any number of keys for which there is noth
   ending.abort()
   await running
   expect(soon).toBeLessThan(20)
+})
+
+it('does not ask in a circle where an API server wants to be left alone for a month', async () => {
+  let asked = 0
+  const reconcile = async () => {
+    asked += 1
+    throw new ApiError(503, 'ServiceUnavailable', { retryAfterSeconds: 3_000_000 })
+  }
+  const { queue, run } = createController({ reconcile, workers: 1 })
+  const ending = new AbortController()
+  const running = run(ending.signal)
+  queue.add('a')
+  await sleep(200)
+  ending.abort()
+  await running
+  expect(asked).toBe(1)
 })
