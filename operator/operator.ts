@@ -7,7 +7,7 @@ import { type Controller, createController } from './runtime/controller.ts'
 import type { EventRecorder } from './runtime/events.ts'
 import type { RuntimeMetrics } from './runtime/runtime-metrics.ts'
 import type { WorkQueue } from './runtime/work-queue.ts'
-import { type Means, unwritten } from './settle.ts'
+import { type Means, untaken } from './settle.ts'
 import { createSweeper } from './sweep.ts'
 import { createUpstreamReconciler } from './upstream/reconcile.ts'
 import { createUpstreamStates } from './upstream/state.ts'
@@ -35,9 +35,6 @@ export interface OperatorOptions {
   readonly workers?: number
   readonly resyncMs?: number
 }
-
-/** How long until it is looked again whether a kind that was gone is back. */
-const recheckMs = 30_000
 
 /**
  * Keeps documents and statuses equal to what the world asks for, from when everything was read once until the signal is
@@ -79,10 +76,9 @@ export async function runOperator(options: OperatorOptions, signal: AbortSignal)
     'cleanuppolicy',
     createPolicyReconciler(means(() => policies.queue)),
   )
-  const recheck = (key: string) => documents.queue.addAfter(key, recheckMs)
   const documents: Controller = controllerOf(
     'document',
-    createSweeper({ ...means(() => documents.queue), recheck }),
+    createSweeper({ ...means(() => documents.queue), monotonicNow }),
   )
 
   const controllers = { upstreams, registries, policies, documents }
@@ -141,7 +137,8 @@ function connect(
   world.upstreams.onChange((key, previous, current) => {
     if (isGone(current)) documents.queue.add(world.documentKey(ownerOf('Upstream', key)))
     else upstreams.queue.add(key)
-    const hasTurned = unwritten(previous)?.message !== unwritten(current)?.message
+    const isUntaken = (seen: typeof previous) => untaken(seen, 'NotWritten') ?? untaken(seen, 'NotTaken')
+    const hasTurned = isUntaken(previous)?.message !== isUntaken(current)?.message
     if (hasTurned || isAnother(previous, current)) registriesOf(key)
   })
   world.registries.onChange((key, previous, current) => {

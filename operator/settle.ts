@@ -39,10 +39,10 @@ export function saidBefore({ status }: Seen<unknown>, type: string): Verdict | u
   return found && { status: found.status, reason: found.reason, message: found.message }
 }
 
-/** What the status says where the API server does not take the document. */
-export function unwritten(seen: Seen<unknown> | undefined): Verdict | undefined {
+/** What the status says where the API server does not take the document, or a proxy. */
+export function untaken(seen: Seen<unknown> | undefined, by: 'NotWritten' | 'NotTaken'): Verdict | undefined {
   const said = seen && saidBefore(seen, 'Programmed')
-  return said?.reason === 'NotWritten' ? said : undefined
+  return said?.reason === by ? said : undefined
 }
 
 /**

@@ -1,7 +1,10 @@
-import type { SeenDocument } from './observed.ts'
+import type { Owner, SeenDocument } from './observed.ts'
 import type { Cluster } from './runtime/cluster.ts'
 import type { Means } from './settle.ts'
 import { plurals, type World } from './world.ts'
+
+/** How long until it is looked again whether a kind that was gone is back. */
+export const recheckMs = 30_000
 
 /**
  * Deletes the document of an object that is gone, and whatever lies there without an owner. Only for a world that was
@@ -12,17 +15,27 @@ export function createSweeper({
   cluster,
   tell,
   recheck,
-}: Pick<Means, 'world' | 'tell'> & {
+  monotonicNow,
+}: Pick<Means, 'world' | 'tell' | 'recheck'> & {
   readonly cluster: Pick<Cluster, 'deleteSecret' | 'isServed'>
-  /** Asks for this key to be looked at again later. */
-  recheck(key: string): void
+  readonly monotonicNow: () => number
 }): (key: string) => Promise<void> {
+  /** When a definition was not there: all its documents wait, and one of them asks again. */
+  const missedAt = new Map<Owner['kind'], number>()
+
+  async function isServed(kind: Owner['kind']): Promise<boolean> {
+    if (monotonicNow() - (missedAt.get(kind) ?? -Infinity) < recheckMs) return false
+    const isThere = await cluster.isServed(plurals[kind])
+    if (!isThere) missedAt.set(kind, monotonicNow())
+    return isThere
+  }
+
   return async (key) => {
     const stored = world.documents.get(key)
     if (stored === undefined || !isOrphan(stored, world)) return
     const { owner, metadata } = stored
     // with its definition every object of a kind goes, and nobody meant each of them
-    if (owner !== undefined && !(await cluster.isServed(plurals[owner.kind]))) return recheck(key)
+    if (owner !== undefined && !(await isServed(owner.kind))) return recheck(key, recheckMs)
     if (!isOrphan(world.documents.get(key) ?? stored, world)) return
     await cluster.deleteSecret(metadata)
     const { kind, namespace, name } = owner ?? { kind: 'Secret', ...metadata }

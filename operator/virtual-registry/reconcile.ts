@@ -14,7 +14,7 @@ import {
   saidBefore,
   settleDocument,
   settleStatus,
-  unwritten,
+  untaken,
 } from '../settle.ts'
 import { notAccepted } from '../status.ts'
 import { contendersOf } from './contenders.ts'
@@ -60,13 +60,27 @@ export function createRegistryReconciler(means: RegistryMeans): (key: string) =>
     })
   }
 
-  /** Of an upstream that cannot be written the proxies have an earlier version, or none. */
-  function unwrittenOf({ namespace, upstreams }: RegistryRoute): Verdict | undefined {
+  /** Of an upstream that is not taken the proxies have an earlier version, or none. */
+  function untakenOf(
+    { namespace, upstreams }: RegistryRoute,
+    by: 'NotWritten' | 'NotTaken',
+  ): Verdict | undefined {
     for (const { name } of upstreams) {
-      const said = unwritten(world.upstreams.get(`${namespace}/${name}`))
+      const said = untaken(world.upstreams.get(`${namespace}/${name}`), by)
       if (said !== undefined) return { ...said, message: `Upstream ${name}: ${said.message}` }
     }
     return undefined
+  }
+
+  /** Where an upstream is what a proxy cannot take, no time brings the registry there. */
+  function servedAs(
+    key: string,
+    route: RegistryRoute,
+    revision: string,
+    before: Verdict | undefined,
+  ): Verdict {
+    const verdict = delivery.programmed('VirtualRegistry', key, revision, before)
+    return (verdict.reason === 'Pending' ? untakenOf(route, 'NotTaken') : undefined) ?? verdict
   }
 
   async function takeAway(stored: SeenDocument): Promise<Delivered> {
@@ -111,7 +125,7 @@ export function createRegistryReconciler(means: RegistryMeans): (key: string) =>
     })
     const revision = registryRevision(document.revision, revisions)
     const before = saidBefore(registry, 'Programmed')
-    const programmed = unwrittenOf(route) ?? delivery.programmed('VirtualRegistry', key, revision, before)
+    const programmed = untakenOf(route, 'NotWritten') ?? servedAs(key, route, revision, before)
     const isWhole = programmed.status === 'True'
     const others = [Accepted, ResolvedRefs]
     // a conflict has a patience of its own

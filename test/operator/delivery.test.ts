@@ -1,4 +1,5 @@
 import { afterEach, expect, it } from 'vitest'
+import { documentName } from '../../operator/documents.ts'
 import { createFleet, type Fleet } from '../../operator/proxies/fleet.ts'
 import { servedOf } from '../../proxy/internal/served.ts'
 import type { ProxyState, RouteDocument } from '../../proxy/routes.ts'
@@ -44,7 +45,7 @@ function someObjects(): FakeCluster {
 
 const programmed = (fake: FakeCluster, plural: string, name: string) =>
   fake.get(plural, name)?.status?.conditions?.find(({ type }: { type: string }) => type === 'Programmed') as
-    | { status: string; reason: string }
+    | { status: string; reason: string; message: string }
     | undefined
 const statusWrites = (fake: FakeCluster) => fake.writes.filter((write) => write.startsWith('status')).length
 
@@ -78,6 +79,23 @@ it('says Pending when they are not, and that a later version is Programmed only 
   fleet.setState(url, stateOf(fake.documents()))
   await expect.poll(() => programmed(fake, 'virtualregistries', 'all')?.status).toBe('True')
   await expect.poll(() => programmed(fake, 'upstreams', 'hub')?.status).toBe('True')
+})
+
+it('says NotTaken of a registry, and not Pending, where a proxy cannot take one of its upstreams', async () => {
+  const fake = someObjects()
+  const fleet = createFleet({ now: () => performance.now() })
+  fleet.setProxies([url])
+  const operator = start(fake, fleet, 20)
+  await operator.untilIdle()
+  const hub = documentName({ kind: 'Upstream', namespace: 'default', name: 'hub' })
+  const registries = fake.documents().filter(({ route }) => route.kind === 'VirtualRegistry')
+  const problems = { [hub]: 'needs what this version cannot do: magic' }
+  fleet.setState(url, { ...stateOf(registries), problems })
+  await expect.poll(() => programmed(fake, 'virtualregistries', 'all')?.reason).toBe('NotTaken')
+  expect(programmed(fake, 'virtualregistries', 'all')?.message).toMatch(/^Upstream hub: .*magic$/)
+
+  fleet.setState(url, stateOf(fake.documents()))
+  await expect.poll(() => programmed(fake, 'virtualregistries', 'all')?.status).toBe('True')
 })
 
 it('writes nothing more when proxies come, go and begin anew, nor when the operator does', async () => {

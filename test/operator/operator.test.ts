@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { documentName } from '../../operator/documents.ts'
 import { observeCustom } from '../../operator/observed.ts'
 import { ApiError } from '../../operator/runtime/api-error.ts'
-import { unwritten } from '../../operator/settle.ts'
+import { untaken } from '../../operator/settle.ts'
 import {
   createFakeCluster,
   type FakeCluster,
@@ -100,6 +100,25 @@ describe('the operator', () => {
     fake.fault.unserved.clear()
     await settle(fake)
     expect(fake.documents().map(({ route }) => route.name)).toEqual(['below'])
+  })
+
+  it('K15: asks for a definition that is gone once for all documents that wait for it', async () => {
+    const fake = createFakeCluster()
+    for (let number = 0; number < 50; number++) fake.apply('upstreams', upstream(`hub-${number}`))
+    await settle(fake)
+    let asked = 0
+    const { isServed } = fake.cluster
+    fake.cluster.isServed = (plural) => {
+      asked += 1
+      return isServed(plural)
+    }
+    await settle(fake, () => {
+      fake.fault.unserved.add('upstreams')
+      for (let number = 0; number < 50; number++) fake.remove('upstreams', `hub-${number}`)
+    })
+    expect(fake.documents()).toHaveLength(50)
+    expect(asked).toBeGreaterThan(0)
+    expect(asked).toBeLessThan(10) // several may ask at the same time
   })
 
   it('K10: comes to the same where objects came, changed and went while no operator ran', async () => {
@@ -345,7 +364,7 @@ describe('the operator', () => {
       expect([reason, message]).toEqual(['PathConflict', expect.stringContaining('served on')])
     }
     const said = ['x', 'y'].map((name) =>
-      unwritten(observeCustom(z.unknown(), fake.get('virtualregistries', name))),
+      untaken(observeCustom(z.unknown(), fake.get('virtualregistries', name)), 'NotWritten'),
     )
     expect(said).toContainEqual(
       expect.objectContaining({ message: expect.stringContaining('keep what they had') }),
