@@ -43,12 +43,19 @@ const longestKey = 64 * 1024
 const begin = '-----BEGIN CERTIFICATE-----'
 const end = '-----END CERTIFICATE-----'
 
-/** As many whole ones as are too many for a document, where there are more. */
+/** As many whole ones as are too many for a document, where there are more. One without an end stays one. */
 function trimCertificates(text: string): string {
   if (!text.includes(begin)) return ''
   if (text.length <= longestDocument) return text
-  const at = text.indexOf(end, longestDocument)
-  return copied(text.slice(0, at < 0 ? longestDocument : Math.min(at + end.length, 2 * longestDocument)))
+  let trimmed = ''
+  for (let at = text.indexOf(begin); at >= 0 && trimmed.length <= longestDocument; ) {
+    const next = text.indexOf(begin, at + begin.length)
+    const last = text.indexOf(end, at)
+    const isEnded = last >= 0 && (next < 0 || last < next) && last - at <= longestDocument
+    trimmed += `${isEnded ? text.slice(at, last + end.length) : begin}\n`
+    at = next
+  }
+  return copied(trimmed)
 }
 
 /** What is unchanged is not encoded anew: it is the text that is there already. */

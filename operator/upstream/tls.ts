@@ -57,8 +57,9 @@ function resolveAuthorities({ tls }: Upstream['spec'], lookup: Lookup): Authorit
   }
   const text = textOf(holder, ref.key)
   if (text === undefined) return refuse('RefNotFound', `${ref.kind} ${ref.name} has no key ${ref.key}`, 'key')
-  const certificates = certificatesOf(text)
-  if (certificates === undefined) {
+  const blocks = blocksOf(text)
+  const certificates = certificatesOf(blocks)
+  if (blocks === undefined || certificates === undefined) {
     return refuse(
       'CertificateInvalid',
       `${ref.key} of ${ref.kind} ${ref.name} holds no certificates in PEM`,
@@ -66,7 +67,8 @@ function resolveAuthorities({ tls }: Upstream['spec'], lookup: Lookup): Authorit
     )
   }
   const fingerprints = certificates.map(({ fingerprint256 }) => fingerprint256)
-  return { pem: text, trusted: [...new Set(fingerprints)].toSorted() }
+  // and nothing else that is there: comments, or a key
+  return { pem: `${blocks.join('\n')}\n`, trusted: [...new Set(fingerprints)].toSorted() }
 }
 
 interface Client {
@@ -91,7 +93,7 @@ function resolveClient({ tls }: Upstream['spec'], lookup: Lookup): Client {
   if (certificate === undefined || key === undefined) {
     return refuse('CertificateInvalid', `Secret ${name} needs both tls.crt and tls.key`)
   }
-  const [leaf] = certificatesOf(certificate) ?? []
+  const [leaf] = certificatesOf(blocksOf(certificate)) ?? []
   if (leaf === undefined)
     return refuse('CertificateInvalid', `tls.crt of Secret ${name} holds no certificate in PEM`)
   const privateKey = privateKeyOf(key)
@@ -106,13 +108,18 @@ function resolveClient({ tls }: Upstream['spec'], lookup: Lookup): Client {
 
 const maxCertificates = 1000
 
-/** Undefined when there is none, too many, or one that cannot be read. */
-function certificatesOf(text: string): X509Certificate[] | undefined {
+/** Undefined when there is none, too many, or one without an end. */
+function blocksOf(text: string): readonly string[] | undefined {
   const blocks = text.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? []
   const begun = text.split('-----BEGIN CERTIFICATE-----').length - 1
-  if (blocks.length === 0 || blocks.length !== begun || blocks.length > maxCertificates) return undefined
+  const isWhole = blocks.length > 0 && blocks.length === begun && blocks.length <= maxCertificates
+  return isWhole ? blocks : undefined
+}
+
+/** Undefined when one cannot be read. */
+function certificatesOf(blocks: readonly string[] | undefined): X509Certificate[] | undefined {
   try {
-    return blocks.map((block) => new X509Certificate(block))
+    return blocks?.map((block) => new X509Certificate(block))
   } catch {
     return undefined
   }
