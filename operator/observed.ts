@@ -2,7 +2,11 @@ import { z } from 'zod'
 import { RouteDocument, routeSecretKey } from '../proxy/routes.ts'
 import type { Condition } from './api/condition.ts'
 import type { ConfigMap, Secret } from './api/core.ts'
-import { allowPlainHttpAnnotation, registryHostAnnotation } from './api/object.ts'
+import {
+  allowPlainHttpAnnotation,
+  reconcileRequestedAnnotation,
+  registryHostAnnotation,
+} from './api/object.ts'
 import { type FieldProblem, parseResource } from './api/parse.ts'
 import { usableConfigMapValues, usableSecretValues } from './usable-values.ts'
 import type { Claim } from './virtual-registry/claims.ts'
@@ -16,6 +20,7 @@ export interface SeenMetadata {
   readonly generation: number
   /** Sortable as text. */
   readonly creationTimestamp: string
+  /** Those alone that are read. */
   readonly annotations: Readonly<Record<string, string>>
   readonly isBeingDeleted: boolean
 }
@@ -50,29 +55,25 @@ export interface Owner {
 }
 
 export function observeCustom<T extends z.ZodType>(schema: T, raw: unknown): Seen<z.output<T>> {
-  const { value, problems = [] } = parseResource(schema, raw)
+  // they may have 256 KiB, and kubectl keeps the whole object in one of them
+  const { annotations: _annotations, ...metadata } = record(record(raw).metadata)
+  const { value, problems = [] } = parseResource(schema, { ...record(raw), metadata })
   const { status } = record(raw)
   const { conditions } = record(status)
   return {
-    metadata: observeMetadata(raw),
+    metadata: observeMetadata(raw, [reconcileRequestedAnnotation]),
     resource: value,
     problems,
     status: { ...record(status), conditions: Array.isArray(conditions) ? (conditions as Condition[]) : [] },
   }
 }
 
-const readAnnotations = [registryHostAnnotation, allowPlainHttpAnnotation]
-
 export function observeSecret(raw: unknown): SeenSecret {
   const { type, data } = record(raw)
-  const metadata = observeMetadata(raw)
-  const annotations = Object.fromEntries(
-    Object.entries(metadata.annotations).filter(([name]) => readAnnotations.includes(name)),
-  )
   return {
     apiVersion: 'v1',
     kind: 'Secret',
-    metadata: { ...metadata, annotations },
+    metadata: observeMetadata(raw, [registryHostAnnotation, allowPlainHttpAnnotation]),
     type: String(type),
     data: usableSecretValues(String(type), texts(data)),
     stringData: {},
@@ -84,7 +85,7 @@ export function observeConfigMap(raw: unknown): SeenConfigMap {
   return {
     apiVersion: 'v1',
     kind: 'ConfigMap',
-    metadata: { ...observeMetadata(raw), annotations: {} },
+    metadata: observeMetadata(raw, []),
     ...usableConfigMapValues({ data: texts(data), binaryData: texts(binaryData) }),
   }
 }
@@ -96,7 +97,7 @@ export const ownerAnnotations = {
 } as const
 
 export function observeDocument(raw: unknown): SeenDocument {
-  const metadata = observeMetadata(raw)
+  const metadata = observeMetadata(raw, Object.values(ownerAnnotations))
   const { annotations } = metadata
   const kind = annotations[ownerAnnotations.kind]
   const namespace = annotations[ownerAnnotations.namespace]
@@ -143,7 +144,7 @@ function read<T extends z.ZodType>(schema: T, encoded: string | undefined): z.ou
 }
 
 /** Of a list the client gives dates, of a watch the API server gives text. */
-function observeMetadata(raw: unknown): SeenMetadata {
+function observeMetadata(raw: unknown, keptAnnotations: readonly string[]): SeenMetadata {
   const {
     namespace,
     name,
@@ -162,7 +163,9 @@ function observeMetadata(raw: unknown): SeenMetadata {
     generation: Number(generation ?? 0),
     creationTimestamp:
       creationTimestamp instanceof Date ? creationTimestamp.toISOString() : toIsoString(creationTimestamp),
-    annotations: texts(annotations),
+    annotations: Object.fromEntries(
+      Object.entries(texts(annotations)).filter(([key]) => keptAnnotations.includes(key)),
+    ),
     isBeingDeleted: deletionTimestamp !== undefined && deletionTimestamp !== null,
   }
 }

@@ -1,10 +1,8 @@
 import type { Condition } from './api/condition.ts'
+import { reconcileRequestedAnnotation } from './api/object.ts'
 import type { Seen } from './observed.ts'
 import { conditionsOf, summarise, type Verdict } from './runtime/conditions.ts'
 import type { Happening } from './runtime/events.ts'
-
-/** On any object of ours: whoever writes another value into it has the object looked at anew. */
-export const reconcileRequestedAnnotation = 'headwater.dev/reconcile-requested-at'
 
 /** What Ready sums up, the gravest first. */
 export type Judged = { readonly Accepted: Verdict } & Readonly<Record<string, Verdict>>

@@ -9,6 +9,9 @@ export const registryHostAnnotation = 'headwater.dev/registry-host'
 /** On a Secret: its credentials may be sent over http:// to another machine. */
 export const allowPlainHttpAnnotation = 'headwater.dev/allow-plain-http'
 
+/** On any object of ours: whoever writes another value into it has the object looked at anew. */
+export const reconcileRequestedAnnotation = 'headwater.dev/reconcile-requested-at'
+
 const objectNameOf = (length: number) =>
   z
     .string()

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { observeConfigMap, observeSecret } from '../../operator/observed.ts'
+import { Upstream } from '../../operator/api/upstream.ts'
+import { observeConfigMap, observeCustom, observeSecret } from '../../operator/observed.ts'
 import { planUpstream } from '../../operator/upstream/plan.ts'
 import { longestDocument } from '../../proxy/routes.ts'
 import { lookupOf } from './builders.ts'
@@ -82,10 +83,36 @@ describe('what is kept of a Secret', () => {
   })
 })
 
+it('keeps of the annotations of our own kinds the one that is read', () => {
+  const asked = { 'headwater.dev/reconcile-requested-at': 'now' }
+  const seen = observeCustom(Upstream, {
+    ...{ apiVersion: 'headwater.dev/v1alpha1', kind: 'Upstream', spec: { url: `https://${host}` } },
+    metadata: { namespace: 'default', name: 'hub', annotations: { ...asked, note: junk } },
+  })
+  expect(seen.problems).toEqual([])
+  expect(seen.metadata.annotations).toEqual(asked)
+  expect(JSON.stringify(seen).length).toBeLessThan(2000)
+})
+
 describe('what is kept of certificates', () => {
   const many = authority.repeat(Math.ceil(700_000 / authority.length))
   const configMap = (text: string, field = 'data') =>
     observeConfigMap({ metadata: {}, [field]: { 'ca.crt': field === 'data' ? text : btoa(text) } })
+
+  it('and goes into a document is every one of them, and neither comments nor a key', () => {
+    const comment = `# ${'x'.repeat(150_000)}\n`
+    const text = `${comment}${authority}${clientKey}${comment}${clientCertificate}`
+    for (const each of [text, text.replaceAll(comment, '')]) {
+      const seen = configMap(each)
+      const named = { ...seen, metadata: { ...seen.metadata, name: 'login' } }
+      const { route } = plan(ofAuthority('ConfigMap', 'ca.crt'), named)
+      expect(route?.tls?.ca).toBe(authority + clientCertificate)
+    }
+    const broken = configMap(text.replace('-----END', '-----'))
+    const named = { ...broken, metadata: { ...broken.metadata, name: 'login' } }
+    const { message } = plan(ofAuthority('ConfigMap', 'ca.crt'), named).verdicts.ResolvedRefs
+    expect(message).toMatch(/holds no certificates in PEM/)
+  })
 
   it.each([
     ['a Secret', 'Secret', (text: string) => secret('basic-auth', { 'ca.crt': text })],
