@@ -164,6 +164,12 @@ function checked(name: string, credentials: Credentials): Chosen {
     if (/\n$/.test(value)) {
       return refuse('CredentialsInvalid', `the ${what} in Secret ${name} has a line break at its end`)
     }
+    if (value.includes('\uFFFD') || value.startsWith('\uFEFF')) {
+      return refuse(
+        'CredentialsInvalid',
+        `the ${what} in Secret ${name} is no UTF-8, or has a byte order mark`,
+      )
+    }
     if (/\p{Cc}/u.test(value)) {
       return refuse('CredentialsInvalid', `the ${what} in Secret ${name} has control characters in it`)
     }

@@ -185,6 +185,24 @@ it.each<[string, Secret | undefined, string, string, string]>([
     'the password in Secret login has control characters in it',
   ],
   [
+    'a password in another encoding than UTF-8',
+    secret({
+      type: 'kubernetes.io/basic-auth',
+      metadata: { name: 'login', namespace: 'default', annotations: host('quay.io') },
+      data: { username: btoa('me'), password: btoa(`${canary}ä`) },
+    }),
+    'https://quay.io',
+    'CredentialsInvalid',
+    'the password in Secret login is no UTF-8, or has a byte order mark',
+  ],
+  [
+    'a byte order mark',
+    basicAuth({ ...login, password: `\uFEFF${canary}` }, host('quay.io')),
+    'https://quay.io',
+    'CredentialsInvalid',
+    'the password in Secret login is no UTF-8, or has a byte order mark',
+  ],
+  [
     'an empty password',
     basicAuth({ ...login, password: '' }, host('quay.io')),
     'https://quay.io',
