@@ -1,4 +1,4 @@
-import { hostPattern, repositoryPattern } from '../api/patterns.ts'
+import { hostPattern, namespacePattern, repositoryPattern } from '../api/patterns.ts'
 
 /** What the installation lets namespaces have beyond what is theirs. */
 export interface Grants {
@@ -15,14 +15,14 @@ export interface Grant {
 /** `NS=PREFIX`; undefined for what is none. */
 export function parsePathGrant(text: string): Grant | undefined {
   const { namespace, to } = split(text)
-  return namespace && repositoryPattern.test(to) ? { namespace, to } : undefined
+  return namespacePattern.test(namespace) && repositoryPattern.test(to) ? { namespace, to } : undefined
 }
 
 /** `NS=PATTERN`, such as `team-a=*.team-a.example.com`; undefined for what is none. */
 export function parseHostGrant(text: string): Grant | undefined {
   const { namespace, to } = split(text)
   const isHost = hostPattern.test(to.replace(/^\*\./, ''))
-  return namespace && isHost ? { namespace, to: to.toLowerCase() } : undefined
+  return namespacePattern.test(namespace) && isHost ? { namespace, to: to.toLowerCase() } : undefined
 }
 
 function split(text: string): { namespace: string; to: string } {

@@ -79,6 +79,13 @@ describe('the plan of a VirtualRegistry', () => {
     expect(plan(spec, { externalUrl }).address).toEqual(address)
   })
 
+  it.each(['Team-A=shared', 'a/b=shared', 'a b=shared', '=shared', 'shared'])(
+    'takes no grant to what is no namespace: %s',
+    (text) => {
+      expect([parsePathGrant(text), parseHostGrant(text)]).toEqual([undefined, undefined])
+    },
+  )
+
   it.each([
     ['default', 'its own namespace'],
     ['default/x/y', 'below its namespace'],
