@@ -54,6 +54,7 @@ export interface EventRecorderOptions {
 const seriesMs = 6 * 60_000
 const maxSeries = 1000
 const maxPending = 500
+/** In bytes. */
 const longestNote = 1024
 
 interface Series {
@@ -135,13 +136,19 @@ export function createEventRecorder({
           reason,
           type,
           regarding,
-          note: note.slice(0, longestNote),
+          note: cut(note),
         })
         series.name = name
       })
     },
     flush: () => chain,
   }
+}
+
+/** Never within a character. */
+function cut(note: string): string {
+  const { read } = new TextEncoder().encodeInto(note, new Uint8Array(longestNote))
+  return note.slice(0, read)
 }
 
 export function createEventSink(api: EventsV1Api): EventSink {

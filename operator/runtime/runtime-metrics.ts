@@ -79,6 +79,7 @@ export function createRuntimeMetrics({
       for (const result of ['success', 'error', 'requeue', 'requeue_after']) {
         reconciles.inc({ controller: name, result }, 0)
       }
+      errors.inc({ controller: name }, 0)
       return {
         watch: (queue) => queues.set(name, queue),
         added: () => adds.inc(labels),

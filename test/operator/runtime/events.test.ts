@@ -51,6 +51,13 @@ it('writes an event as the API server takes it', async () => {
   expect(event.eventTime?.toISOString()).toBe('2026-11-22T06:00:00.123000Z')
 })
 
+it('cuts a note to the bytes that the API server takes, and no character in two', async () => {
+  const { recorder, created } = recorderOf()
+  recorder.record(regarding, { ...bad, note: 'ä€'.repeat(500) })
+  await recorder.flush()
+  expect(created[0]?.note).toBe(`${'ä€'.repeat(204)}ä`)
+})
+
 it('folds what happens again into a series, but not after six minutes, nor something else', async () => {
   const { recorder, created, repeated, clock } = recorderOf()
   recorder.record(regarding, bad)

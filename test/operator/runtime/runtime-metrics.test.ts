@@ -20,5 +20,6 @@ it('metrics of the operator have the names that dashboards of controller-runtime
   }
   const text = await metrics.scrape()
   expect(text).toMatch(/^workqueue_depth\{[^}]*name="upstream"[^}]*\} 3$/m)
+  expect(text).toMatch(/^controller_runtime_reconcile_errors_total\{controller="upstream"\} 0$/m)
   expect(text).toMatch(/^leader_election_master_status\{name="headwater-operator"\} 1$/m)
 })
