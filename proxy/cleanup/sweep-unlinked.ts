@@ -1,5 +1,6 @@
 import type { Digest } from '../oci/digest.ts'
 import type { DeleteFailure } from '../store/blob-store.ts'
+import type { Mark } from '../store/deletion-marks.ts'
 import { parseTagDocument } from '../store/documents.ts'
 import { parseDocumentKey } from '../store/keys.ts'
 import type { Sweepable } from '../store/sweepable.ts'
@@ -28,6 +29,8 @@ interface Unlinked {
   readonly etag: string
 }
 
+const noSwaps =
+  'the S3 server does not keep to If-None-Match and If-Match of PutObject: no unlinked blob is deleted, since one that is being linked could be'
 const batchSize = 50
 const documentsAtOnce = 32
 /** From when it was condemned on: what comes later is left to the next sweep, for another may have taken it up. */
@@ -44,6 +47,7 @@ export async function sweepUnlinked(parts: UnlinkedParts): Promise<SweptBlobs> {
   const { pageSize = 50_000, maxUnlinked = 50_000 } = parts
   const seen = new Set<Digest>()
   const failures: DeleteFailure[] = []
+  let checked: Promise<void> | undefined
   let marked = 0
   let deleted = 0
   let deletedBytes = 0
@@ -77,7 +81,17 @@ export async function sweepUnlinked(parts: UnlinkedParts): Promise<SweptBlobs> {
     }
     const waitMs = mark.state === 'marked' ? graceMs : abandonedMs
     if (scannedFrom - mark.at < waitMs) return undefined
+    checked ??= checkSwaps(one.digest, mark)
+    await checked
     return (await marks.write(one.digest, 'condemned', mark)) ? one : undefined
+  }
+
+  /** Where both swaps of a mark are taken, what was just linked would be deleted. */
+  async function checkSwaps(digest: Digest, mark: Mark): Promise<void> {
+    const putAnyway = (before: Mark | undefined) => marks.write(digest, 'marked', before)
+    // the first of two may have been taken since another sweep was done with it
+    const ignoresAbsent = (await putAnyway(undefined)) && (await putAnyway(undefined))
+    if (ignoresAbsent || (await putAnyway({ ...mark, etag: '"of-another"' }))) throw new Error(noSwaps)
   }
 
   /** Nobody has been asked to delete them: whoever wants to link them need not wait. */

@@ -108,6 +108,31 @@ describe('a blob that nothing links', () => {
     expect(await isStored(digest)).toBe(true)
   })
 
+  it.each(['ifMatch', 'ifAbsent'])(
+    'stays where the store does not keep to %s, which is told',
+    async (name) => {
+      const place = await createFileDocumentStore({ root: join(folder, 'unkept') })
+      const unkept = createDeletionMarks({
+        documents: {
+          ...place,
+          put: (key, body, condition) =>
+            place.put(key, body, condition && name in condition ? undefined : condition),
+        },
+        now: () => time,
+      })
+      const digest = await store('being linked')
+      expect(await sweepAfter(0, { marks: unkept })).toMatchObject({ marked: 1, endedEarly: [] })
+      for (let n = 0; n < 2; n++) {
+        const report = await sweepAfter(graceMs, { marks: unkept })
+        expect(report).toMatchObject({ blobs: 0, endedEarly: [{ part: 'blobs' }] })
+        expect((report.endedEarly[0]!.error as Error).message).toMatch(
+          /does not keep to If-None-Match and If-Match/,
+        )
+      }
+      expect(await isStored(digest)).toBe(true)
+    },
+  )
+
   it('is told of when it cannot be deleted, and may be linked then', async () => {
     const digest = await store('refused')
     await sweepAfter(0)
