@@ -20,8 +20,8 @@ export interface Breaker {
    * promise, since nothing was asked then.
    */
   run<T>(work: (signal: AbortSignal) => Promise<T>, ms: number): Promise<T>
-  /** Counts trouble that showed elsewhere, as in the middle of a body. */
-  failed(error: unknown): void
+  /** At once, for who knows that it is away. */
+  open(error: unknown): void
   /** Ends the probing. */
   close(): void
 }
@@ -53,7 +53,11 @@ export function createBreaker(options: BreakerOptions): Breaker {
 
   function failed(error: unknown): void {
     failures += 1
-    if (!available || (!(error instanceof StoreTimeoutError) && failures < failuresToOpen)) return
+    if (error instanceof StoreTimeoutError || failures >= failuresToOpen) open(error)
+  }
+
+  function open(error: unknown): void {
+    if (!available) return
     available = false
     why = error
     onChange(false, error)
@@ -102,7 +106,7 @@ export function createBreaker(options: BreakerOptions): Breaker {
       }
     },
 
-    failed,
+    open,
 
     close() {
       closed = true

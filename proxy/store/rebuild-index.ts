@@ -1,3 +1,5 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { StoreUnavailableError } from './breaker.ts'
 import type { DocumentStore } from './document-store.ts'
 import { parseLinkDocument, parseTagDocument } from './documents.ts'
 import type { IndexStore } from './index-store.ts'
@@ -15,7 +17,7 @@ export interface Rebuilt {
 
 /**
  * Tells the index of every document. Safe to repeat and to stop half-way: what the index knows better (a later check, uses)
- * stays. For an index that nothing else deletes from meanwhile. The first failure ends it.
+ * stays. For an index that nothing else deletes from meanwhile. A store that is away for some seconds is waited for; any other failure ends it.
  */
 export async function rebuildIndex(
   documents: DocumentStore,
@@ -59,7 +61,8 @@ export async function rebuildIndex(
   async function work(): Promise<void> {
     try {
       for (let next = await keys.next(); !next.done && !failed; next = await keys.next()) {
-        const told = await tell(next.value)
+        const { value } = next
+        const told = await patiently(() => tell(value))
         if (told) counts[told] += 1
         onProgress(counts)
       }
@@ -71,7 +74,9 @@ export async function rebuildIndex(
 
   async function restore(): Promise<void> {
     for (let key = snapshots.pop(); key !== undefined && totals; key = snapshots.pop()) {
-      counts.uses += (await restoreUses(documents, totals, key)) ?? 0
+      const name = key
+      const to = totals
+      counts.uses += (await patiently(() => restoreUses(documents, to, name))) ?? 0
       onProgress(counts)
     }
   }
@@ -79,4 +84,18 @@ export async function rebuildIndex(
   await Promise.all(Array.from({ length: atOnce }, work))
   await Promise.all(Array.from({ length: atOnce }, restore))
   return counts
+}
+
+const firstPauseMs = 250
+const lastPauseMs = 4_000
+
+async function patiently<T>(work: () => Promise<T>): Promise<T> {
+  for (let pauseMs = firstPauseMs; ; pauseMs *= 2) {
+    try {
+      return await work()
+    } catch (error) {
+      if (!(error instanceof StoreUnavailableError) || pauseMs > lastPauseMs) throw error
+    }
+    await sleep(pauseMs)
+  }
 }

@@ -9,6 +9,8 @@ export interface RedisConnection {
   send(command: string, ...args: readonly (string | number)[]): Promise<unknown>
   /** Resolves when the connection is ready, or after so long. */
   ready(ms: number): Promise<boolean>
+  /** What stands in the way of the connection; undefined where it is ready, or nothing is known yet. */
+  trouble(): string | undefined
   close(): void
 }
 
@@ -17,13 +19,22 @@ export interface RedisSubscription {
   close(): void
 }
 
-/** Redis answered with an error; `code` is its first word, such as `WRONGTYPE` or `OOM`. */
+export interface RedisListener {
+  readonly channels: readonly string[]
+  readonly onMessage: (channel: string, message: string) => void
+  readonly onLost: () => void
+  readonly onReady: () => void
+  readonly random?: () => number
+}
+
+/** Redis answered with an error; `code` is its first word, such as `WRONGTYPE` or `OOM`, before Redis 7 that of a script's own command too. */
 export class RedisReplyError extends Error {
   override readonly name = 'RedisReplyError'
   readonly code: string
   constructor(message: string, cause: unknown) {
     super(message, { cause })
-    this.code = /^[A-Z]+\b/.exec(message)?.[0] ?? 'ERR'
+    this.code =
+      /@user_script: ?\d+: -?([A-Z]+)\b/.exec(message)?.[1] ?? /^[A-Z]+\b/.exec(message)?.[0] ?? 'ERR'
   }
 }
 
@@ -48,17 +59,27 @@ const connectMs = 1_000
 
 export function connectToRedis(address: RedisAddress, random: () => number = Math.random): RedisConnection {
   const redis = address.kind === 'cluster' ? connectToCluster(address, random) : connectToOne(address, random)
-  // Every command tells by itself; without a listener the process would end.
-  redis.on('error', () => {})
+  let trouble: string | undefined
+  redis.on('ready', () => {
+    trouble = undefined
+  })
+  // Without a listener the process would end.
+  redis.on('error', (error: Error & { readonly lastNodeError?: Error }) => {
+    trouble = error.lastNodeError?.message ?? error.message
+  })
 
   return {
     send(command, ...args) {
       return redis.call(command, ...args.map(String)).catch((error: unknown) => {
         if (error instanceof Error && error.name === 'ReplyError')
           throw new RedisReplyError(error.message, error)
-        throw error
+        throw trouble === undefined
+          ? error
+          : new Error(`no connection to Redis: ${trouble}`, { cause: error })
       })
     },
+
+    trouble: () => trouble,
 
     ready(ms) {
       if (redis.status === 'ready') return Promise.resolve(true)
@@ -84,31 +105,75 @@ export function connectToRedis(address: RedisAddress, random: () => number = Mat
  */
 export function subscribeToRedis(
   address: RedisAddress,
-  {
-    channels,
-    onMessage,
-    onLost,
-    onReady,
-    random = Math.random,
-  }: {
-    readonly channels: readonly string[]
-    readonly onMessage: (channel: string, message: string) => void
-    readonly onLost: () => void
-    readonly onReady: () => void
-    readonly random?: () => number
-  },
+  listener: RedisListener,
 ): RedisSubscription & { restart(): void } {
-  const redis = address.kind === 'cluster' ? connectToCluster(address, random) : connectToOne(address, random)
+  const { random = Math.random } = listener
+  if (address.kind === 'cluster') return subscribeToCluster(address, listener, random)
+  const redis = connectToOne(address, random)
+  listen(redis, listener)
+  return {
+    restart: () => redis.disconnect(true),
+    close: () => redis.disconnect(),
+  }
+}
+
+/**
+ * Any node of a Cluster brings the news of all. By itself ioredis goes on at another where one is lost, and tells nobody that
+ * there was a gap.
+ */
+function subscribeToCluster(
+  address: RedisAddress,
+  listener: RedisListener,
+  random: () => number,
+): RedisSubscription & { restart(): void } {
+  const cluster = connectToCluster(address, random)
+  cluster.on('error', () => {})
+  let node: Redis | undefined
+  let timer: NodeJS.Timeout | undefined
+  let attempts = 0
+  let closed = false
+
+  function begin(): void {
+    const nodes = cluster.nodes()
+    const chosen = nodes[Math.floor(random() * nodes.length)]
+    node = chosen?.duplicate({ ...optionsOf(address, random), lazyConnect: false, retryStrategy: null })
+    if (!node) {
+      again()
+      return
+    }
+    listen(node, listener)
+    node.on('ready', () => {
+      attempts = 0
+    })
+    node.once('end', again)
+  }
+
+  function again(): void {
+    if (closed) return
+    attempts += 1
+    timer = setTimeout(begin, backoffMs(attempts, random))
+    timer.unref()
+  }
+
+  cluster.once('ready', begin)
+  return {
+    restart: () => node?.disconnect(),
+    close() {
+      closed = true
+      clearTimeout(timer)
+      node?.disconnect()
+      cluster.disconnect()
+    },
+  }
+}
+
+function listen(redis: Redis, { channels, onMessage, onLost, onReady }: RedisListener): void {
   redis.on('error', () => {})
   redis.on('close', onLost)
   redis.on('message', onMessage)
   redis.on('ready', () => {
     redis.subscribe(...channels).then(onReady, () => redis.disconnect(true))
   })
-  return {
-    restart: () => redis.disconnect(true),
-    close: () => redis.disconnect(),
-  }
 }
 
 function connectToOne(address: RedisAddress, random: () => number): Redis {
@@ -157,7 +222,7 @@ function optionsOf({ username, password, tls, database }: RedisAddress, random: 
     maxRetriesPerRequest: 0,
     retryStrategy: (times: number) => backoffMs(times, random),
     // after a failover the old address may lead to what is a replica now
-    reconnectOnError: (error: Error) => /^(?:READONLY|MASTERDOWN)\b/.test(error.message),
+    reconnectOnError: (error: Error) => /(?:^|: -)(?:READONLY|MASTERDOWN)\b/.test(error.message),
     ...(username === undefined ? {} : { username }),
     ...(password === undefined ? {} : { password }),
     ...(tls ? { tls: {} } : {}),

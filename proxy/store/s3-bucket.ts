@@ -55,7 +55,7 @@ export interface Bucket extends Housekeeping {
   completeUpload(key: string, uploadId: string, etags: readonly string[]): Promise<'done' | 'exists' | 'lost'>
   abortUpload(key: string, uploadId: string): Promise<void>
 
-  /** Throws BucketSettingsError for what no waiting cures; true when it can be used, false when it is away. */
+  /** Throws BucketSettingsError for what no waiting cures; true when it can be used. When not it is away from then on, and `onChange` is told why. */
   check(): Promise<boolean>
   close(): void
 }
@@ -176,11 +176,7 @@ export function createBucket(options: BucketOptions): Bucket {
       return onlyIf((signal) => s3.send(command, { abortSignal: signal }), condition !== undefined)
     },
 
-    async delete(key, ifMatch) {
-      const condition = ifMatch === undefined ? {} : { IfMatch: ifMatch }
-      const command = new DeleteObjectCommand({ ...at(key), ...condition })
-      return onlyIf((signal) => s3.send(command, { abortSignal: signal }), false)
-    },
+    delete: remove,
 
     async *list(prefix) {
       const read = (token: string | undefined) => {
@@ -236,7 +232,10 @@ export function createBucket(options: BucketOptions): Bucket {
       })
     },
 
-    ...createHousekeeping({ s3, bucket, write, isAbsent: (error) => statusOf(error) === 404 }),
+    ...createHousekeeping({
+      ...{ s3, bucket, write, deleteOne: remove },
+      isAbsent: (error) => statusOf(error) === 404,
+    }),
 
     async check() {
       try {
@@ -246,8 +245,9 @@ export function createBucket(options: BucketOptions): Bucket {
       } catch (error) {
         const cause = error instanceof StoreUnavailableError ? error.cause : error
         const problem = settingsProblems[statusOf(cause) ?? 0]
-        if (problem === undefined) return false
-        throw new BucketSettingsError(`bucket ${bucket}: ${problem}`, { cause })
+        if (problem !== undefined) throw new BucketSettingsError(`bucket ${bucket}: ${problem}`, { cause })
+        breaker.open(new StoreUnavailableError(`bucket ${bucket}: ${whyAway(cause)}`, { cause }))
+        return false
       }
     },
 
@@ -257,6 +257,12 @@ export function createBucket(options: BucketOptions): Bucket {
       readers.destroy()
       s3.destroy()
     },
+  }
+
+  function remove(key: string, ifMatch?: string): Promise<boolean> {
+    const condition = ifMatch === undefined ? {} : { IfMatch: ifMatch }
+    const command = new DeleteObjectCommand({ ...at(key), ...condition })
+    return onlyIf((signal) => s3.send(command, { abortSignal: signal }), false)
   }
 
   /** Two writers at once may be told to try again: then one of them finds what the other wrote. */
@@ -290,9 +296,11 @@ function createClient({
   credentials?: S3Client['config']['credentials']
 }): S3Client {
   const agent = { keepAlive: true, maxSockets }
+  const found = new S3Client().config.region
   return new S3Client({
     ...(endpoint === undefined ? {} : { endpoint, forcePathStyle: true }),
-    ...(region === undefined ? (endpoint === undefined ? {} : { region: 'us-east-1' }) : { region }),
+    // servers that are not AWS mostly have one that they do not name
+    region: region ?? (endpoint === undefined ? found : () => found().catch(() => 'us-east-1')),
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
     expectContinueHeader: false,
@@ -354,6 +362,14 @@ const settingsProblems: Readonly<Record<number, string>> = {
   404: 'there is no such bucket',
 }
 
+function whyAway(error: unknown): string {
+  if (statusOf(error) === 403)
+    return 'S3 refuses these credentials, or they have no s3:ListBucket for it (403)'
+  return error instanceof S3ServiceException
+    ? `S3 answered ${statusOf(error)}`
+    : `S3 cannot be reached: ${(error as Error).message}`
+}
+
 function statusOf(error: unknown): number | undefined {
   return error instanceof S3ServiceException ? error.$metadata.httpStatusCode : undefined
 }
@@ -364,6 +380,7 @@ function isMissingBucket(error: unknown): boolean {
 
 /** What it says of an object's state is an answer; all else, refused credentials too, is trouble. */
 function isTrouble(error: unknown): boolean {
+  if (error instanceof S3ServiceException && error.name === 'InvalidObjectState') return false // in an archive
   return isMissingBucket(error) || ![404, 409, 412, 416].includes(statusOf(error) ?? 0)
 }
 

@@ -5,6 +5,7 @@ import {
   ListPartsCommand,
   type ListPartsCommandOutput,
   type S3Client,
+  type _Error as S3Error,
   S3ServiceException,
 } from '@aws-sdk/client-s3'
 import { pages } from './s3-pages.ts'
@@ -36,10 +37,13 @@ export function createHousekeeping({
   s3,
   bucket,
   write,
+  deleteOne,
   isAbsent,
 }: {
   s3: S3Client
   bucket: string
+  /** False when something else than the etag is there. */
+  deleteOne: (key: string, etag: string) => Promise<boolean>
   write: <T>(work: (signal: AbortSignal) => Promise<T>) => Promise<T>
   isAbsent: (error: unknown) => boolean
 }): Housekeeping {
@@ -48,14 +52,16 @@ export function createHousekeeping({
       if (objects.length === 0) return []
       const Objects = objects.map(({ key, etag }) => ({ Key: key, ETag: etag }))
       const command = new DeleteObjectsCommand({ Bucket: bucket, Delete: { Objects, Quiet: true } })
-      const answer = await write((abortSignal) => s3.send(command, { abortSignal })).catch(
-        (error: unknown) => {
-          const reason = refusalIn(error)
-          if (reason === undefined) throw error
-          return { Errors: objects.map(({ key }) => ({ Key: key, Code: reason, Message: undefined })) }
-        },
-      )
-      return (answer.Errors ?? [])
+      let errors: S3Error[]
+      try {
+        errors = (await write((abortSignal) => s3.send(command, { abortSignal }))).Errors ?? []
+      } catch (error) {
+        const refusal = refusalIn(error)
+        if (!refusal) throw error
+        if (unknownStatuses.includes(refusal.status)) return deleteEach(objects)
+        errors = objects.map(({ key }) => ({ Key: key, Code: refusal.reason }))
+      }
+      return errors
         .filter(({ Code }) => Code !== 'NoSuchKey')
         .map(({ Key, Code, Message }) => ({
           key: Key ?? '',
@@ -64,7 +70,7 @@ export function createHousekeeping({
     },
 
     async *listUploads(prefix) {
-      for await (const { Uploads = [] } of pages(uploadsAfter(prefix), nextUploads)) {
+      for await (const { Uploads = [] } of pages(uploadsAfter, nextUploads)) {
         for (const { Key, UploadId, Initiated } of Uploads) {
           if (!Key?.startsWith(prefix) || UploadId === undefined || Initiated === undefined) continue
           yield { key: Key, uploadId: UploadId, startedAt: Initiated.getTime() }
@@ -85,11 +91,28 @@ export function createHousekeeping({
     },
   }
 
-  function uploadsAfter(prefix: string) {
-    return (marker: UploadsMarker | undefined) => {
-      const command = new ListMultipartUploadsCommand({ Bucket: bucket, Prefix: prefix, ...marker })
-      return write((abortSignal) => s3.send(command, { abortSignal }))
-    }
+  /** Of the whole bucket: MinIO takes a prefix for the key of one object. */
+  function uploadsAfter(marker: UploadsMarker | undefined) {
+    const command = new ListMultipartUploadsCommand({ Bucket: bucket, ...marker })
+    return write((abortSignal) => s3.send(command, { abortSignal }))
+  }
+
+  /** For servers that know no DeleteObjects, or want an MD5 with it, which the SDK does not send. */
+  async function deleteEach(
+    objects: readonly { key: string; etag: string }[],
+  ): Promise<readonly ObjectFailure[]> {
+    const failures = await Promise.all(
+      objects.map(async ({ key, etag }): Promise<ObjectFailure[]> => {
+        try {
+          return (await deleteOne(key, etag)) ? [] : [{ key, reason: 'PreconditionFailed' }]
+        } catch (error) {
+          const refusal = refusalIn(error)
+          if (!refusal) throw error
+          return [{ key, reason: refusal.reason }]
+        }
+      }),
+    )
+    return failures.flat()
   }
 
   function partsAfter(key: string, uploadId: string) {
@@ -101,16 +124,19 @@ export function createHousekeeping({
 }
 
 /**
- * Why nothing of it is done, nor will be: of a 5xx, which may be that of a balancer before S3, nobody knows, and no more of a
+ * Why nothing of it is done, nor will be: of a 5xx but NotImplemented, which may be that of a balancer before S3, nobody knows, and no more of a
  * request that was sent before.
  */
-function refusalIn(error: unknown): string | undefined {
+function refusalIn(error: unknown): { readonly status: number; readonly reason: string } | undefined {
   const said = error instanceof S3ServiceException ? error : (error as Error).cause
   if (!(said instanceof S3ServiceException)) return undefined
   const { httpStatusCode: status = 0, attempts = 1 } = said.$metadata
-  const isRefusal = status >= 400 && status < 500 && attempts === 1
-  return isRefusal ? `${status} ${said.name}: ${said.message}` : undefined
+  const isRefusal = ((status >= 400 && status < 500) || status === 501) && attempts === 1
+  return isRefusal ? { status, reason: `${status} ${said.name}: ${said.message}` } : undefined
 }
+
+/** Of an operation that a server does not have, or not in this form. */
+const unknownStatuses: readonly number[] = [400, 405, 411, 501]
 
 interface UploadsMarker {
   readonly KeyMarker: string | undefined

@@ -2,13 +2,14 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Observer } from '../observer.ts'
 import type { BlobStore } from './blob-store.ts'
-import { type Breaker, createBreaker, StoreUnavailableError } from './breaker.ts'
+import { StoreUnavailableError } from './breaker.ts'
 import { createDeletionMarks, withMarksLifted } from './deletion-marks.ts'
 import { createDiskBudget } from './disk-budget.ts'
 import type { DocumentStore } from './document-store.ts'
 import { makeRoot } from './durability.ts'
 import { createFileBlobStore } from './file-blob-store.ts'
 import { lockFolder } from './folder-lock.ts'
+import { guardRedis } from './guarded-redis.ts'
 import type { IndexStore } from './index-store.ts'
 import type { Leases } from './leases.ts'
 import type { RedisAddress } from './redis-address.ts'
@@ -65,9 +66,9 @@ export interface SharedStoresOptions {
   readonly observer: SharedStoresObserver
 }
 
-/** All that one command of Redis may take. */
-const redisMs = 300
 const startMs = 2_000
+/** To an answer of S3 that no client waits for. */
+const unhurriedMs = 10_000
 const endMs = 5_000
 
 /**
@@ -83,7 +84,7 @@ export async function openSharedStores({
   const root = await makeRoot(spool.folder)
   const unlock = lockFolder(join(root, 'lock'))
   const connection = connectToRedis(redis)
-  const breaker = createRedisBreaker(connection, (available, error) => {
+  const guarded = guardRedis(connection, (available, error) => {
     observer.storeAvailable('redis', available, error)
     if (available) void index.catchUp().catch((problem) => observer.storeFailure('index.catchUp', problem))
   })
@@ -91,9 +92,6 @@ export async function openSharedStores({
     ...s3,
     onChange: (available, error) => observer.storeAvailable('s3', available, error),
   })
-  const guarded: Pick<RedisConnection, 'send'> = {
-    send: (command, ...args) => breaker.run(() => connection.send(command, ...args), redisMs),
-  }
   const changes = createRedisChanges({
     redis: guarded,
     subscribe: (options) => subscribeToRedis(redis, options),
@@ -102,7 +100,7 @@ export async function openSharedStores({
 
   function release(): void {
     changes.close()
-    breaker.close()
+    guarded.close()
     connection.close()
     bucket.close()
     unlock()
@@ -112,14 +110,14 @@ export async function openSharedStores({
     const budget = createDiskBudget({ maxBytes: spool.maxBytes })
     const hot = await createFileBlobStore({ root: join(root, 'blobs'), budget, observer })
     const [connected] = await Promise.all([connection.ready(startMs), bucket.check()])
-    if (!connected) breaker.failed(new Error('Redis could not be reached at the start'))
+    if (!connected) guarded.open(new Error(unreached(connection)))
     const blobs = createS3BlobStore({ bucket, hot, observer })
     const documents = createS3DocumentStore({ bucket })
     const marks = createDeletionMarks({
       documents: createS3DocumentStore({ bucket, root: 'marks/' }),
       now: Date.now,
     })
-    const away = { redis: breaker, s3: bucket } as const
+    const away = { redis: guarded, s3: bucket } as const
     return {
       blobs: withMarksLifted(blobs, marks),
       documents: softDocuments(documents),
@@ -153,16 +151,24 @@ export async function openSharedIndex({
   Pick<SharedStores, 'documents' | 'index'> & { readonly uses: UseTotals; close(): void }
 > {
   const connection = connectToRedis(redis)
-  const bucket = createBucket(s3)
+  let whyAway: unknown
+  const bucket = createBucket({
+    ...s3,
+    limits: { answerMs: unhurriedMs },
+    onChange(_, error) {
+      whyAway = error
+    },
+  })
   const close = () => {
     connection.close()
     bucket.close()
   }
   try {
-    if (!(await connection.ready(startMs))) throw new StoreUnavailableError('Redis cannot be reached')
-    if (!(await bucket.check())) throw new StoreUnavailableError('S3 cannot be reached')
-    const index = createRedisIndexStore({ redis: connection })
-    const uses = createRedisUseTotals({ redis: connection })
+    if (!(await connection.ready(startMs))) throw new StoreUnavailableError(unreached(connection))
+    if (!(await bucket.check())) throw new StoreUnavailableError((whyAway as Error).message)
+    const told = { send: tellRefusals(connection) }
+    const index = createRedisIndexStore({ redis: told })
+    const uses = createRedisUseTotals({ redis: told })
     return { documents: createS3DocumentStore({ bucket }), index, uses, close }
   } catch (error) {
     close()
@@ -170,23 +176,17 @@ export async function openSharedIndex({
   }
 }
 
-function createRedisBreaker(
-  connection: RedisConnection,
-  onChange: (available: boolean, error: unknown) => void,
-): Breaker {
-  return createBreaker({
-    name: 'Redis',
-    // As a read, since a server may answer a PING that cannot read.
-    probe: () => connection.send('HMGET', 'hw1:probe', 'v'),
-    probeMs: redisMs,
-    isTrouble: (error) => !(error instanceof RedisReplyError) || awayCodes.has(error.code),
-    failuresToOpen: 1,
-    onChange,
-  })
+function unreached(connection: Pick<RedisConnection, 'trouble'>): string {
+  return `Redis cannot be reached: ${connection.trouble() ?? `no answer after ${startMs} ms`}`
 }
 
-/** What Redis says to everything. Others are about one command: a full memory, for one, hinders no reading. */
-const awayCodes = new Set([
-  ...['LOADING', 'BUSY', 'MASTERDOWN', 'CLUSTERDOWN', 'MOVED', 'ASK', 'TRYAGAIN'],
-  ...['NOAUTH', 'WRONGPASS', 'NOPERM', 'UNBLOCKED'],
-])
+/** For whoever can do without no answer. */
+function tellRefusals(connection: RedisConnection): RedisConnection['send'] {
+  return (...command) =>
+    connection.send(...command).catch((error: unknown) => {
+      const isReply = error instanceof RedisReplyError
+      if (isReply && error.code === 'WRONGTYPE') throw error
+      const what = isReply ? 'Redis refuses' : 'Redis does not answer'
+      throw new StoreUnavailableError(`${what}: ${(error as Error).message}`, { cause: error })
+    })
+}

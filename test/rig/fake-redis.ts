@@ -9,6 +9,8 @@ export interface FakeRedis {
   accepted(): number
   /** What all commands but those of a connection's beginning are answered with, as it goes over the wire. */
   answer(reply: string | ((args: readonly string[]) => string) | undefined): void
+  /** What AUTH is answered with, as it goes over the wire; undefined for yes. */
+  refuseLogin(reply: string | undefined): void
   close(): Promise<void>
 }
 
@@ -33,6 +35,7 @@ export async function createFakeRedis(): Promise<FakeRedis> {
   const sockets = new Set<Socket>()
   const commands: string[] = []
   let accepted = 0
+  let refused: string | undefined
   let scripted: ((args: readonly string[]) => string) | undefined
 
   const server = createServer((socket) => {
@@ -47,7 +50,8 @@ export async function createFakeRedis(): Promise<FakeRedis> {
         pending = read.rest
         const name = read.args[0]?.toUpperCase() ?? ''
         commands.push(name)
-        socket.write(setupReplies[name] ?? scripted?.(read.args) ?? emptyReply(name, read.args))
+        const refusal = name === 'AUTH' ? refused : undefined
+        socket.write(refusal ?? setupReplies[name] ?? scripted?.(read.args) ?? emptyReply(name, read.args))
       }
     })
   })
@@ -61,6 +65,9 @@ export async function createFakeRedis(): Promise<FakeRedis> {
     accepted: () => accepted,
     answer(reply) {
       scripted = typeof reply === 'string' ? () => reply : reply
+    },
+    refuseLogin(reply) {
+      refused = reply
     },
     async close() {
       for (const socket of sockets) socket.destroy()

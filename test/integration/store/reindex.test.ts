@@ -80,11 +80,43 @@ describeWithParts(['redis-server', 'versitygw'], 'headwater reindex', () => {
       await reindex('redis://127.0.0.1:1'),
       await reindex(redis.url, 'nothing-there'),
     ]
-    expect([noRedis.code, noRedis.stderr]).toEqual([1, 'headwater: Redis cannot be reached\n'])
+    expect([noRedis.code, noRedis.stderr]).toEqual([
+      1,
+      'headwater: Redis cannot be reached: connect ECONNREFUSED 127.0.0.1:1\n',
+    ])
     expect([noBucket.code, noBucket.stderr]).toEqual([
       1,
       'headwater: bucket nothing-there: there is no such bucket\n',
     ])
     expect((await run(process.execPath, ['cli/main.ts', 'reindex'])).code).toBe(2)
+  })
+
+  it('says in one line what refuses it', async () => {
+    await redis.command('ACL', 'SETUSER', 'reader', 'on', '>secret', '~hw1:*', '+@read', '+info', '+client')
+    const at = (user: string) => `redis://${user}@127.0.0.1:${redis.port}`
+    expect(await reindex(at('reader:wrong'))).toMatchObject({
+      code: 1,
+      stderr:
+        'headwater: Redis cannot be reached: WRONGPASS invalid username-password pair or user is disabled.\n',
+    })
+    expect(await reindex(at('reader:secret'))).toMatchObject({
+      code: 1,
+      stderr: "headwater: Redis refuses: NOPERM this user has no permissions to run the 'eval' command\n",
+    })
+    await redis.command('FLUSHALL')
+    await redis.command('CONFIG', 'SET', 'maxmemory', '1')
+    const full = await reindex(redis.url)
+    await redis.command('CONFIG', 'SET', 'maxmemory', '0')
+    expect(full).toMatchObject({
+      code: 1,
+      stderr: "headwater: Redis refuses: OOM command not allowed when used memory > 'maxmemory'.\n",
+    })
+    vi.stubEnv('AWS_SECRET_ACCESS_KEY', 'another')
+    const refused = await reindex(redis.url)
+    vi.stubEnv('AWS_SECRET_ACCESS_KEY', s3.credentials.AWS_SECRET_ACCESS_KEY)
+    expect([refused.code, refused.stderr]).toEqual([
+      1,
+      `headwater: bucket ${bucket}: S3 refuses these credentials, or they have no s3:ListBucket for it (403)\n`,
+    ])
   })
 })

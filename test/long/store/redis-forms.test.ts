@@ -1,4 +1,5 @@
 import { rm } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { getCACertificates, setDefaultCACertificates } from 'node:tls'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { parseRedisAddress } from '../../../proxy/store/redis-address.ts'
@@ -77,6 +78,17 @@ describeWithParts(['redis-server', 'openssl'], 'a Redis', () => {
       for (const one of changes) one.close()
       connections[1]!.close()
     })
+
+    it('R15: has another epoch after a subscription was cut, however soon it is there again', async () => {
+      const changes = createRedisChanges({
+        redis,
+        subscribe: (options) => subscribeToRedis(parseRedisAddress(form.url)!, options),
+      })
+      await expect.poll(() => changes.epoch(), { timeout: 10_000 }).toBe(1)
+      for (const server of form.servers) await server.command('CLIENT', 'KILL', 'TYPE', 'pubsub')
+      await expect.poll(() => changes.epoch() ?? 0, { timeout: 10_000 }).toBeGreaterThan(1)
+      changes.close()
+    })
   })
 })
 
@@ -153,6 +165,9 @@ describeWithParts(['redis-server', 'versitygw', 'openssl'], 'a replica over a Re
     redis.servers[1]!.signal('SIGSTOP')
     for (const end = Date.now() + 3_000; Date.now() < end; ) await pullAnother()
     await expect.poll(readiness, { timeout: 10_000 }).toBe('degraded: without redis')
+    const seen = new Set<string>()
+    for (const end = Date.now() + 1_000; Date.now() < end; await sleep(20)) seen.add(await readiness())
+    expect([...seen]).toEqual(['degraded: without redis'])
     redis.servers[1]!.signal('SIGCONT')
     await expectWell()
     await pullAnother()

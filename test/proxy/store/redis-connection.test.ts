@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { inspect } from 'node:util'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { parseRedisAddress } from '../../../proxy/store/redis-address.ts'
-import { connectToRedis, subscribeToRedis } from '../../../proxy/store/redis-connection.ts'
+import { connectToRedis, RedisReplyError, subscribeToRedis } from '../../../proxy/store/redis-connection.ts'
 import { createFakeRedis, type FakeRedis, nonsenseReplies } from '../../rig/fake-redis.ts'
 import { createFaultProxy } from '../../rig/fault-proxy.ts'
 
@@ -61,4 +62,29 @@ it('R17: fifty that lost their Redis ask for it now and then, each at a time of 
   expect(Math.max(...tenths.values())).toBeLessThan(30)
   for (const one of connections) one.close()
   await port.close()
+})
+
+it('R13: says what Redis said to its connection, and nothing of the password', async () => {
+  redis.refuseLogin('-WRONGPASS invalid username-password pair or user is disabled.\r\n')
+  const connection = connectToRedis(parseRedisAddress(`redis://me:canary-password@127.0.0.1:${redis.port}`)!)
+  expect(await connection.ready(200)).toBe(false)
+  expect(connection.trouble()).toMatch(/^WRONGPASS/)
+  const error: unknown = await connection.send('HMGET', 'a', 'v').catch((reason: unknown) => reason)
+  expect((error as Error).message).toMatch(/^no connection to Redis: WRONGPASS/)
+  expect(inspect(error, { depth: 10, showHidden: true })).not.toContain('canary')
+  redis.refuseLogin(undefined)
+  expect(await connection.ready(10_000)).toBe(true)
+  expect(connection.trouble()).toBeUndefined()
+  connection.close()
+})
+
+it.each([
+  ['READONLY You are no master', 'READONLY'],
+  [
+    "ERR Error running script (call to f_ab): @user_script:5: @user_script: 5: -READONLY You can't write",
+    'READONLY',
+  ],
+  ['ERR unknown command', 'ERR'],
+])('reads the code of what Redis refuses: %s', (message, code) => {
+  expect(new RedisReplyError(message, undefined).code).toBe(code)
 })
