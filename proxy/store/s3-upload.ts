@@ -119,10 +119,11 @@ export function createUpload(options: UploadOptions): Upload {
         outcome = error
       }
       if (outcome === 'done') return
-      if (await isThere(size)) return abort()
+      const there = await bucket.head(key)
+      if (there?.size === size) return abort()
       if (outcome instanceof Error) throw outcome
-      // Something else has the key, though no other bytes can be right: what was spoiled makes room.
-      if (outcome === 'exists') await bucket.delete(key, (await bucket.head(key))?.etag)
+      // Something else has the key, though no other bytes can be right: what was spoiled makes room, and nothing that came since.
+      if (outcome === 'exists' && there) await bucket.delete(key, there.etag)
       throw new StoreUnavailableError('S3 has no such object after it was uploaded')
     },
 

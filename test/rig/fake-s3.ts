@@ -146,11 +146,12 @@ export async function createFakeS3(): Promise<FakeS3> {
       })
       xml(response, `<DeleteResult>${errors.join('')}</DeleteResult>`)
     },
+    // as MinIO does, which takes a prefix for a whole key
     ListUploads: ({ url, response }) => {
       const prefix = url.searchParams.get('prefix') ?? ''
       const after = url.searchParams.get('upload-id-marker') ?? ''
       const ids = [...uploads.keys()]
-        .filter((id) => uploads.get(id)!.key.startsWith(prefix) && id > after)
+        .filter((id) => ['', uploads.get(id)!.key].includes(prefix) && id > after)
         .sort()
       const page = ids.slice(0, 2)
       const listed = page.map((id) => {

@@ -9,11 +9,16 @@ import { blobKey, NoRoomError, type OpenBlob } from '../../../proxy/store/blob-s
 import { StoreUnavailableError } from '../../../proxy/store/breaker.ts'
 import { BucketSettingsError } from '../../../proxy/store/bucket-settings-error.ts'
 import { createDiskBudget } from '../../../proxy/store/disk-budget.ts'
+import { formatTagDocument } from '../../../proxy/store/documents.ts'
 import { createFileBlobStore } from '../../../proxy/store/file-blob-store.ts'
+import { createGate } from '../../../proxy/store/gate.ts'
+import type { IndexStore } from '../../../proxy/store/index-store.ts'
+import { tagDocumentKey } from '../../../proxy/store/keys.ts'
+import { rebuildIndex } from '../../../proxy/store/rebuild-index.ts'
 import { createS3BlobStore, type S3BlobStore } from '../../../proxy/store/s3-blob-store.ts'
 import { type Bucket, createBucket } from '../../../proxy/store/s3-bucket.ts'
 import { createS3DocumentStore } from '../../../proxy/store/s3-document-store.ts'
-import { partBytesFor } from '../../../proxy/store/s3-upload.ts'
+import { createUpload, partBytesFor } from '../../../proxy/store/s3-upload.ts'
 import { softDocuments } from '../../../proxy/store/soft-stores.ts'
 import { putBlob, readAll, readBlob } from '../../contracts/blobs.ts'
 import { collect } from '../../contracts/collect.ts'
@@ -304,9 +309,110 @@ describe('at the start', () => {
   it.each(away.map(([name, fault]) => [name, fault] as const))('S3 that %s is away', async (_, fault) => {
     s3.always('all', fault)
     expect(await bucket.check()).toBe(false)
+    expect(bucket.available).toBe(false)
     s3.lift()
     expect(await Promise.all([expect.poll(() => bucket.available, { timeout: 3_000 }).toBe(true)]))
   })
+})
+
+describe('at the start, what is away is said why', () => {
+  async function reasonOf(): Promise<string> {
+    const reasons: unknown[] = []
+    const onChange = (_: boolean, error: unknown) => void reasons.push(error)
+    const asked = createBucket({ bucket: 'it', endpoint: s3.endpoint, limits, onChange })
+    expect(await asked.check()).toBe(false)
+    asked.close()
+    expect(reasons).toHaveLength(1)
+    return (reasons[0] as Error).message
+  }
+
+  it('bucket S13: where its credentials are refused', async () => {
+    s3.always('all', { kind: 'error', status: 403, code: 'SignatureDoesNotMatch' })
+    expect(await reasonOf()).toMatch(/^bucket it: S3 refuses these credentials.*403/)
+  })
+
+  it('bucket S13: where there are no credentials', async () => {
+    vi.stubEnv('AWS_ACCESS_KEY_ID', undefined)
+    vi.stubEnv('AWS_SECRET_ACCESS_KEY', undefined)
+    vi.stubEnv('AWS_EC2_METADATA_DISABLED', 'true')
+    expect(await reasonOf()).toMatch(/^bucket it: S3 cannot be reached: .*credentials/)
+  })
+})
+
+describe('the region that requests are signed for', () => {
+  const signedFor = async (region?: string) => {
+    const asked = createBucket({ bucket: 'it', endpoint: s3.endpoint, region })
+    const url = new URL(await asked.presign('a'))
+    asked.close()
+    return url.searchParams.get('X-Amz-Credential')?.split('/')[2]
+  }
+
+  it('is what it is told, or what the SDK finds, or one that most servers take', async () => {
+    vi.stubEnv('AWS_CONFIG_FILE', '/dev/null')
+    expect(await signedFor()).toBe('us-east-1')
+    vi.stubEnv('AWS_REGION', 'garage')
+    expect(await signedFor()).toBe('garage')
+    expect(await signedFor('eu-west-9')).toBe('eu-west-9')
+  })
+})
+
+it('an object in an archive is not given, and says nothing of S3', async () => {
+  s3.put(keyOf(small), small)
+  const store = await openStore()
+  s3.next('GetObject', { kind: 'error', status: 403, code: 'InvalidObjectState' }, 5)
+  for (let n = 0; n < 5; n++) await expect(store.open(digestOf(small))).rejects.toThrow(StoreUnavailableError)
+  expect(bucket.available).toBe(true)
+})
+
+it('bucket S12: who found other bytes under a key does not take away the right ones that came since', async () => {
+  const key = keyOf(small)
+  s3.put(key, Buffer.from('spoiled'))
+  const found = Promise.withResolvers<void>()
+  const goOn = Promise.withResolvers<void>()
+  let heads = 0
+  const slow = {
+    ...bucket,
+    async head(name: string) {
+      heads += 1
+      if (heads === 2) await goOn.promise
+      const head = await bucket.head(name)
+      found.resolve()
+      return head
+    },
+    async delete(name: string, ifMatch?: string) {
+      await goOn.promise
+      return bucket.delete(name, ifMatch)
+    },
+  }
+  const uploadTo = (to: Bucket) =>
+    createUpload({
+      ...{ bucket: to, key, size: small.length, gate: createGate(6) },
+      read: async (buffer, position) => small.copy(buffer, 0, position),
+    })
+  const late = uploadTo(slow)
+    .finish(small.length)
+    .catch(() => {})
+  await found.promise
+  await expect(uploadTo(bucket).finish(small.length)).rejects.toThrow(StoreUnavailableError)
+  await uploadTo(bucket).finish(small.length)
+  goOn.resolve()
+  await late
+  expect(has(small)).toBe(true)
+})
+
+it('bucket S3: documents are read into an index though one of them comes late', async () => {
+  const documents = createS3DocumentStore({ bucket })
+  const upstreamId = 'a'.repeat(64)
+  const entry = { digest: digestOf(small), mediaType: 'x/m', size: 1, writtenAt: 1, checkedAt: 0, walks: [] }
+  for (const tag of ['a', 'b', 'c', 'd']) {
+    const key = tagDocumentKey({ upstreamId, repository: 'app', tag })
+    await documents.put(key, formatTagDocument(entry))
+  }
+  s3.next('GetObject', { kind: 'slow', ms: 2 * limits.answerMs })
+  const told: string[] = []
+  const index = { putTag: async ({ tag }: { tag: string }) => void told.push(tag) } as unknown as IndexStore
+  expect(await rebuildIndex(documents, index, { atOnce: 2 })).toMatchObject({ tags: 4 })
+  expect(told.sort()).toEqual(['a', 'b', 'c', 'd'])
 })
 
 describe('sockets', () => {
@@ -396,6 +502,12 @@ it('bucket S17: lists through truncated pages, and passes over what is no blob o
   expect(listed.map(({ digest }) => digest).sort()).toEqual(all.map((bytes) => digestOf(bytes)).sort())
 })
 
+it('bucket S10: uploads below a prefix are found also where a prefix stands for one key alone', async () => {
+  for (const key of ['blobs/a', 'blobs/b', 'blobs/c', 'others']) await bucket.startUpload(key)
+  const listed = await collect(bucket.listUploads('blobs/'))
+  expect(listed.map(({ key }) => key).sort()).toEqual(['blobs/a', 'blobs/b', 'blobs/c'])
+})
+
 describe('a deletion of many', () => {
   it('bucket S18: says what was not deleted, although the answer is a 200', async () => {
     const store = await openStore()
@@ -411,6 +523,28 @@ describe('a deletion of many', () => {
     expect(await readBlob(store, digestOf(all[1]!))).toEqual(all[1])
   })
 
+  it.each([
+    [400, 'MissingContentMD5'],
+    [405, 'MethodNotAllowed'],
+    [501, 'NotImplemented'],
+  ])('bucket S18: goes one by one at a server that answers %i %s', async (status, code) => {
+    const store = await openStore()
+    const all = Array.from({ length: 4 }, (_, n) => Buffer.from(`blob ${n}`))
+    for (const bytes of all) await putBlob(store, bytes)
+    const digests = all.map((bytes) => digestOf(bytes))
+    const listed = await collect(store.list())
+    const known = all.map((_, n) => listed.find(({ digest }) => digest === digests[n])!)
+    s3.next('DeleteObjects', { kind: 'error', status, code })
+    s3.next('DeleteObject', { kind: 'error', status: 403, code: 'AccessDenied' })
+    const failures = await store.deleteMany([...known.slice(0, 3), { ...known[3]!, etag: '"another"' }])
+    expect(failures.map(({ reason }) => reason).sort()).toEqual([
+      '403 AccessDenied: as the test wants',
+      'PreconditionFailed',
+    ])
+    expect(all.map(has).filter(Boolean)).toHaveLength(2)
+    expect(has(all[3]!)).toBe(true)
+  })
+
   it('leaves what is another by now', async () => {
     const store = await openStore()
     await putBlob(store, small)
@@ -420,16 +554,12 @@ describe('a deletion of many', () => {
     expect(has(small)).toBe(true)
   })
 
-  it.each([
-    ['bucket S13: to our credentials', { kind: 'error', status: 403, code: 'AccessDenied' }],
-    ['since it wants another checksum', { kind: 'error', status: 400, code: 'MissingContentMD5' }],
-  ] as const)('that S3 refuses %s is a failure of each of them', async (_, fault) => {
+  it('bucket S13: that S3 refuses to our credentials is a failure of each of them', async () => {
     const store = await openStore()
     await putBlob(store, small)
-    s3.next('DeleteObjects', fault)
+    s3.next('DeleteObjects', { kind: 'error', status: 403, code: 'AccessDenied' })
     const [failure, ...others] = await collect(store.list()).then(store.deleteMany)
-    const reason = `${fault.status} ${fault.code}: as the test wants`
-    expect(failure).toEqual({ digest: digestOf(small), reason })
+    expect(failure).toEqual({ digest: digestOf(small), reason: '403 AccessDenied: as the test wants' })
     expect(others).toEqual([])
     expect(has(small)).toBe(true)
   })
