@@ -1,5 +1,5 @@
 import type { Use, UseKey } from './index-store.ts'
-import type { RedisConnection } from './redis-connection.ts'
+import { type RedisConnection, RedisReplyError } from './redis-connection.ts'
 import { usedKeyOf } from './redis-keys.ts'
 import { raiseUseScript } from './redis-scripts.ts'
 import type { UseTotals } from './use-snapshots.ts'
@@ -9,7 +9,8 @@ const pageSize = 500
 /** Uses as the index in Redis has them, of all replicas together. */
 export function createRedisUseTotals({ redis }: { redis: Pick<RedisConnection, 'send'> }): UseTotals {
   async function total(key: UseKey): Promise<Use[]> {
-    const [used, downloads] = (await redis.send('HMGET', usedKeyOf(key), 'u', 'n')) as (string | null)[]
+    const reply = await redis.send('HMGET', usedKeyOf(key), 'u', 'n').catch(orNothing)
+    const [used, downloads] = Array.isArray(reply) ? (reply as (string | null)[]) : []
     const usedAt = Number(used ?? Number.NaN)
     return Number.isFinite(usedAt) ? [{ ...key, usedAt, downloads: Number(downloads) || 0 }] : []
   }
@@ -33,4 +34,9 @@ export function createRedisUseTotals({ redis }: { redis: Pick<RedisConnection, '
       }
     },
   }
+}
+
+/** A key of another type is none of ours. */
+function orNothing(error: unknown): undefined {
+  if (!(error instanceof RedisReplyError && error.code === 'WRONGTYPE')) throw error
 }

@@ -148,4 +148,15 @@ describeWithParts(['redis-server', 'versitygw'], 'uses', () => {
     await one.uses.snapshot()
     expect(await documents.get(key)).toBeUndefined()
   })
+
+  it('are kept beside a key that holds something else', async () => {
+    const one = replica(() => 1_000)
+    one.uses.tag(tag, 1)
+    one.uses.tag(unused, 1)
+    await one.uses.flush()
+    await redis.command('SET', `hw1:t:{${place.upstreamId}/${place.repository}}:v1`, 'nonsense')
+    await one.uses.snapshot()
+    const key = `upstreams/${place.upstreamId}/${place.repository}/_uses`
+    expect((await documents.get(key))?.body).toBe('{"tags":[["__proto__",1000,1]],"manifests":[],"blobs":[]}')
+  })
 })
