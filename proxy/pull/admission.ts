@@ -4,20 +4,34 @@ import type { Commits } from './commits.ts'
 import type { Content } from './content.ts'
 import type { FetchedManifest, Place } from './questions.ts'
 
+/** When an upstream was asked about a tag, and since when the tag was then known to be what it was. */
+export interface Asked {
+  readonly at: number
+  readonly writtenAt: number | undefined
+}
+
 /** Takes verified manifests into the cache, and moves tags: in memory at once, durable soon after. */
 export interface Admission {
+  /** To be had before an upstream is asked about the tag: of two answers the one that was asked for later counts. */
+  asking(key: TagKey): Asked
+  /** Somebody who asked later knows already what the tag is. */
+  isOutrun(key: TagKey, asked: Asked): boolean
   /** Bytes, link, every tag that was pending on this digest here, and `tag` when it was what was asked for. */
   manifest(
     place: Place,
     fetched: FetchedManifest,
-    tag?: { readonly key: TagKey; readonly walks: readonly Walk[] },
+    tag?: { readonly key: TagKey; readonly walks: readonly Walk[]; readonly asked: Asked },
   ): void
-  /** The tag is this digest now, whose manifest is linked here already. Keeps the walks that ended at the tag before. */
+  /**
+   * The tag is this digest now, whose manifest is linked here already, unless it is outrun. Keeps the walks that ended at the
+   * tag before.
+   */
   tag(
     key: TagKey,
     manifest: Pick<TagEntry, 'digest' | 'mediaType' | 'size'>,
     walks: readonly Walk[],
-  ): TagRecord
+    asked?: Asked,
+  ): void
   /** A registry's own walk ended at this tag. */
   walk(key: TagKey, record: TagRecord, walk: Walk): TagRecord
 }
@@ -36,15 +50,27 @@ export function createAdmission({
   commits: Commits
   now: () => number
 }): Admission {
+  const asking: Admission['asking'] = (key) => ({
+    at: now(),
+    writtenAt: catalog.rememberedTag(key)?.entry.writtenAt,
+  })
+
+  /** Only what was written meanwhile: a clock that went back outruns nobody. */
+  const isOutrun: Admission['isOutrun'] = (key, asked) => {
+    const writtenAt = catalog.rememberedTag(key)?.entry.writtenAt
+    return writtenAt !== undefined && writtenAt !== asked.writtenAt && writtenAt > asked.at
+  }
+
   function remember(
     key: TagKey,
     manifest: Pick<TagEntry, 'digest' | 'mediaType' | 'size'>,
     walks: readonly Walk[],
-    checkedAt = now(),
+    askedAt: number,
+    checkedAt = askedAt,
   ): TagRecord {
     const { digest, mediaType, size } = manifest
     const before = catalog.rememberedTag(key)?.entry
-    const writtenAt = Math.max(checkedAt, (before?.writtenAt ?? 0) + 1) // a clock that went back makes no write the older one
+    const writtenAt = Math.max(askedAt, (before?.writtenAt ?? 0) + 1) // a clock that went back makes no write the older one
     const merged = mergeWalks([...(before?.walks ?? []), ...(catalog.pending(key)?.walks ?? []), ...walks])
     return catalog.rememberTag(key, {
       digest,
@@ -74,6 +100,9 @@ export function createAdmission({
   }
 
   return {
+    asking,
+    isOutrun,
+
     manifest(place, fetched, tag) {
       const { digest, mediaType, bytes, children, subject } = fetched
       const { upstream, repository } = place
@@ -85,8 +114,9 @@ export function createAdmission({
       const manifest = { digest, mediaType, size: bytes.length }
       const tags = catalog
         .tagsPendingOn(linkKey, digest)
-        .map((key) => remember(key, manifest, [], catalog.pending(key)?.checkedAt))
-      if (tag) tags.push(remember(tag.key, manifest, tag.walks))
+        .map((key) => remember(key, manifest, [], catalog.pending(key)?.checkedAt ?? now()))
+      if (tag && !isOutrun(tag.key, tag.asked))
+        tags.push(remember(tag.key, manifest, tag.walks, tag.asked.at, now()))
 
       commits.add('manifest', placeKey(linkKey), async () => {
         await content.store(digest, bytes)
@@ -99,10 +129,10 @@ export function createAdmission({
       })
     },
 
-    tag(key, manifest, walks) {
-      const record = remember(key, manifest, walks)
+    tag(key, manifest, walks, asked = asking(key)) {
+      if (isOutrun(key, asked)) return
+      const record = remember(key, manifest, walks, asked.at, now())
       commits.add('tag', placeKey(key), () => catalog.saveTag(record))
-      return record
     },
 
     walk(key, record, walk) {

@@ -1,7 +1,7 @@
 import type { Digest } from '../oci/digest.ts'
 import type { PendingTag, Walk } from '../store/index-store.ts'
 import { UpstreamError } from '../upstream/errors.ts'
-import { mergeWalks } from './admission.ts'
+import { type Asked, mergeWalks } from './admission.ts'
 import type { TagRecord } from './catalog.ts'
 import { type Checks, nameOf, revalidationMs, type TagPlace, unconfirmed } from './checks.ts'
 import { orAbsent } from './failure.ts'
@@ -34,7 +34,12 @@ export interface Revalidation {
    * registry whose own walk ended here; for another, whose walk goes on, it is a no.
    */
   check(request: PullRequest, place: TagPlace, record: TagRecord, ownWalk: boolean): Promise<Checked | No>
-  learn(place: TagPlace, head: ManifestHead, walks: readonly Walk[]): Promise<PendingTag | undefined>
+  learn(
+    place: TagPlace,
+    head: ManifestHead,
+    walks: readonly Walk[],
+    asked: Asked,
+  ): Promise<PendingTag | undefined>
 }
 
 const notConfirmed: Checked = { outcome: 'stale-served', warning: unconfirmed }
@@ -74,6 +79,7 @@ export function createRevalidation(parts: RevalidationParts): Revalidation {
   }
 
   async function revalidate(place: TagPlace, record: TagRecord, method: 'GET' | 'HEAD'): Promise<void> {
+    const asked = admission.asking(place.key)
     const head = await questions.headManifest(place, place.key.tag, revalidationMs)
     if (isNo(head)) {
       // some know HEAD for less than they give: what is cached of them was given
@@ -83,42 +89,44 @@ export function createRevalidation(parts: RevalidationParts): Revalidation {
     if (head.digest === undefined) return fetch(place, record)
     if (head.digest === record.entry.digest) return catalog.touchTag(record, now())
     // a later GET fetches it: looking never does
-    if (method === 'HEAD' && (await learn(place, head, []))) return
-    await move(place, head.digest)
+    if (method === 'HEAD' && (await learn(place, head, [], asked))) return
+    await move(place, head.digest, asked)
   }
 
   async function fetch(place: TagPlace, record: TagRecord): Promise<void> {
+    const asked = admission.asking(place.key)
     const fetched = await questions.getManifest(place, place.key.tag, revalidationMs)
     if (isNo(fetched)) throw new TagGone(fetched.no)
     if (fetched.digest === record.entry.digest) await catalog.touchTag(record, now())
-    else admission.manifest(place, fetched, { key: place.key, walks: [] })
+    else admission.manifest(place, fetched, { key: place.key, walks: [], asked })
   }
 
-  async function move(place: TagPlace, digest: Digest): Promise<void> {
+  async function move(place: TagPlace, digest: Digest, asked: Asked): Promise<void> {
     const found =
       (await manifests.linked(place, digest).catch(orAbsent)) ??
       (await manifests.obtain(place, digest, revalidationMs))
     if (isNo(found)) throw new TagGone(found.no)
     const { mediaType, bytes } = found
-    admission.tag(place.key, { digest, mediaType, size: bytes.length }, [])
+    admission.tag(place.key, { digest, mediaType, size: bytes.length }, [], asked)
   }
 
   /**
-   * Keeps what a HEAD said: at once as the tag where the manifest is linked here already, as pending otherwise. Undefined
-   * when it did not say enough to answer a client.
+   * Keeps what a HEAD said, unless it is outrun: at once as the tag where the manifest is linked here already, as pending
+   * otherwise. Undefined when it did not say enough to answer a client.
    */
   async function learn(
     place: TagPlace,
     { digest, size, mediaType }: ManifestHead,
     walks: readonly Walk[],
+    asked: Asked,
   ): Promise<PendingTag | undefined> {
     if (digest === undefined || size === undefined) return undefined
     const before = catalog.pending(place.key)?.walks ?? []
     const learned = { digest, size, mediaType, checkedAt: now(), walks: mergeWalks([...before, ...walks]) }
     const linked = await manifests.linked(place, digest).catch(orAbsent)
-    if (linked)
-      admission.tag(place.key, { digest, mediaType: linked.mediaType, size: linked.bytes.length }, walks)
-    else await catalog.setPending(place.key, learned)
+    if (admission.isOutrun(place.key, asked)) return learned
+    if (!linked) await catalog.setPending(place.key, learned)
+    else admission.tag(place.key, { ...linked, size: linked.bytes.length }, walks, asked)
     return learned
   }
 

@@ -100,6 +100,7 @@ export function createTagManifests(parts: TagParts): {
     ms: number,
   ): Promise<ManifestAnswer | No> {
     const before = catalog.pending(place.key)
+    const asked = admission.asking(place.key)
     let head: ManifestHead | No
     try {
       head = await questions.headManifest(place, place.key.tag, ms)
@@ -108,7 +109,7 @@ export function createTagManifests(parts: TagParts): {
       return fromPending(request, place, before, 'stale-served', unconfirmed)
     }
     if (isNo(head) && !refusesHead(head)) return head
-    const learned = isNo(head) ? undefined : await revalidation.learn(place, head, [own])
+    const learned = isNo(head) ? undefined : await revalidation.learn(place, head, [own], asked)
     if (learned) return fromPending(request, place, learned, 'miss')
     return fromFetch(request, place, ms)
   }
@@ -116,8 +117,9 @@ export function createTagManifests(parts: TagParts): {
   function fetch(place: TagPlace, own: Walk, ms: number): Promise<FetchedManifest | No> {
     const { key } = place
     return fetches(keyOf(key.upstreamId, key.repository, key.tag), async () => {
+      const asked = admission.asking(key)
       const fetched = await questions.getManifest(place, key.tag, ms)
-      if (!isNo(fetched)) admission.manifest(place, fetched, { key, walks: [own] })
+      if (!isNo(fetched)) admission.manifest(place, fetched, { key, walks: [own], asked })
       return fetched
     })
   }

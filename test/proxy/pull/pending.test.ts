@@ -72,6 +72,7 @@ function replica(
       const manifest = { digest: digestOf(bytes), mediaType: 'x/manifest', bytes, children: [] }
       admission.manifest(place, { ...manifest, subject: undefined }, tag)
     },
+    asking: () => admission.asking(key),
     digest: async () => (await catalog.tag(key))?.entry.digest,
     tag: () => catalog.tag(key),
     settled: () => commits.settled(),
@@ -115,7 +116,7 @@ it('is written as the tag although S3 is away for a moment', async () => {
 
 it('does not move a tag back that another replica has checked since', async () => {
   const [a, b, c] = [open(), open(), open()]
-  b.get(old, { key, walks })
+  b.get(old, { key, walks, asked: b.asking() })
   await b.settled()
   expect([await a.digest(), await c.digest()]).toEqual([digestOf(old), digestOf(old)])
   now += 1_000
@@ -128,4 +129,32 @@ it('does not move a tag back that another replica has checked since', async () =
     expect(await open().digest()).toBe(digestOf(old))
     expect((await one.tag())?.entry).toMatchObject({ digest: digestOf(old), checkedAt: now })
   }
+})
+
+it('does not move a tag back by an answer that another replica asked for before', async () => {
+  const [a, b] = [open(), open()]
+  const early = b.asking()
+  now += 1_000
+  const late = a.asking()
+  now += 1_000
+  a.get(released, { key, walks, asked: late })
+  await a.settled()
+  now += 1_000
+  b.get(old, { key, walks, asked: early })
+  await b.settled()
+  for (const one of [a, b, open()]) expect(await one.digest()).toBe(digestOf(released))
+})
+
+it('moves a tag on by the answer that was asked for last, although one asked for before came in between', async () => {
+  const [a, b] = [open(), open()]
+  const early = b.asking()
+  now += 1_000
+  const late = a.asking()
+  now += 1_000
+  b.get(old, { key, walks, asked: early })
+  await b.settled()
+  expect(await a.digest()).toBe(digestOf(old))
+  a.get(released, { key, walks, asked: late })
+  await a.settled()
+  for (const one of [a, b, open()]) expect(await one.digest()).toBe(digestOf(released))
 })

@@ -105,6 +105,28 @@ describe('a tag within its validity', () => {
     expect((await rig.manifest('app', 'v1')).story.outcome).toBe('stale-served')
   })
 
+  it.each(['GET', 'HEAD'] as const)(
+    'does not go back when the answer to a %s from before it moved comes after',
+    async (method) => {
+      const old = await pushImage(contentStore(first.content), 'app', { tag: 'v1' })
+      const isAsked = Promise.withResolvers<void>()
+      const isMoved = Promise.withResolvers<void>()
+      first.next(method, '/v2/app/manifests/v1', (reply) => {
+        reply.hold = isMoved.promise
+        isAsked.resolve()
+      })
+      const slow = rig.manifest('app', 'v1', { method })
+      await isAsked.promise
+      const { manifest } = await pushImage(contentStore(first.content), 'app', { tag: 'v1', seed: 3 })
+      if (method === 'GET') await rig.manifest('app', 'v1', { method: 'HEAD' })
+      await rig.manifest('app', method === 'GET' ? manifest.digest : 'v1')
+      isMoved.resolve()
+      expect((await slow).digest).toBe(old.manifest.digest)
+      await rig.manifest('app', old.manifest.digest)
+      expect((await rig.manifest('app', 'v1')).digest).toBe(manifest.digest)
+    },
+  )
+
   it('is asked for once by a hundred cold pulls', async () => {
     await pushImage(contentStore(first.content), 'app', { tag: 'v1' })
     const answers = await Promise.all(Array.from({ length: 100 }, () => rig.manifest('app', 'v1')))
