@@ -177,7 +177,7 @@ export function createCatalog({
       const name = tagDocumentKey(key)
       const good = tags.good(name)
       if (good) return good
-      const { value: entry, epoch } = await tags.reading(name, () => readTag(key))
+      const { value: entry, epoch } = await tags.readingOnce(name, () => readTag(key))
       const held = tags.peek(name)
       if (held && (held.live || (!entry && epoch === undefined))) return held
       if (!entry) return undefined
@@ -188,7 +188,7 @@ export function createCatalog({
       const name = linkDocumentKey(key)
       const good = links.good(name)
       if (good) return good
-      const { value: entry, epoch } = await links.reading(name, () => readLink(key))
+      const { value: entry, epoch } = await links.readingOnce(name, () => readLink(key))
       const meanwhile = links.good(name)
       if (meanwhile) return meanwhile
       // without news and without documents: what was right when we last heard is served on

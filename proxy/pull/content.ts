@@ -9,6 +9,7 @@ import {
   SpoiledBlobError,
 } from '../store/blob-store.ts'
 import type { BlobBody } from './pull.ts'
+import { createSingleFlight, keyOf } from './single-flight.ts'
 import { createMemoryBody, createStoredBody } from './stored-body.ts'
 
 /**
@@ -40,6 +41,7 @@ export function createContent({ blobs, observer }: { blobs: BlobStore; observer:
     sizeCalculation: (bytes) => bytes.length + 200,
     maxEntrySize: 4 * maxMemoryBlobBytes + 200,
   })
+  const reads = createSingleFlight<Buffer | undefined>()
 
   /** Throws SpoiledBlobError for what it has taken away. */
   async function openStored(digest: Digest, size: number, rest?: RestOfBlob): Promise<OpenBlob | undefined> {
@@ -57,7 +59,7 @@ export function createContent({ blobs, observer }: { blobs: BlobStore; observer:
   }
 
   async function bytes(digest: Digest, size: number): Promise<Buffer | undefined> {
-    return memory.get(digest) ?? fromCopies(() => read(digest, size))
+    return memory.get(digest) ?? reads(keyOf(digest, `${size}`), () => fromCopies(() => read(digest, size)))
   }
 
   /** Throws SpoiledBlobError for what it has taken away. */

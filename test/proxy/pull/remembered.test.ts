@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, it } from 'vitest'
 import { createRemembered } from '../../../proxy/pull/remembered.ts'
 
@@ -92,4 +93,46 @@ it('says of a value whether it is held and good, however it came to be otherwise
     end()
     expect(isLive()).toBe(false)
   }
+})
+
+it('is read once for all who come while it is', async () => {
+  const { remembered } = rig()
+  let reads = 0
+  const read = async () => ({ is: `${++reads}` })
+  const found = await Promise.all([1, 2, 3].map(() => remembered.readingOnce('a', read)))
+  expect(found.map(({ value }) => value.is)).toEqual(['1', '1', '1'])
+  expect((await remembered.readingOnce('a', read)).value.is).toBe('2')
+})
+
+it.each([
+  ['the news came', ({ remembered }: ReturnType<typeof rig>) => remembered.outdate('a')],
+  ['it was taken away', ({ remembered }: ReturnType<typeof rig>) => remembered.forget('a')],
+  ['a gap began', ({ setEpoch }: ReturnType<typeof rig>) => setEpoch(undefined)],
+  ['a gap was', ({ setEpoch }: ReturnType<typeof rig>) => setEpoch(2)],
+])('is read anew by who comes after %s', async (_, happen) => {
+  const rigged = rig()
+  const answer = Promise.withResolvers<Value>()
+  const early = rigged.remembered.readingOnce('a', () => answer.promise)
+  happen(rigged)
+  const late = rigged.remembered.readingOnce('a', async () => ({ is: 'new' }))
+  expect((await late).value.is).toBe('new')
+  answer.resolve({ is: 'old' })
+  expect((await early).value.is).toBe('old')
+})
+
+it('is read anew by who comes when it has been read for long', async () => {
+  const { remembered } = rig()
+  const answer = Promise.withResolvers<Value>()
+  const early = remembered.readingOnce('a', () => answer.promise)
+  await sleep(300)
+  expect((await remembered.readingOnce('a', async () => ({ is: 'new' }))).value.is).toBe('new')
+  answer.resolve({ is: 'old' })
+  await early
+})
+
+it('is read anew after a reading that failed', async () => {
+  const { remembered } = rig()
+  const failing = () => remembered.readingOnce('a', () => Promise.reject(new Error('away')))
+  await Promise.all([1, 2].map(() => expect(failing()).rejects.toThrow('away')))
+  expect((await remembered.readingOnce('a', async () => ({ is: 'new' }))).value.is).toBe('new')
 })
