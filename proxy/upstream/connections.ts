@@ -10,11 +10,14 @@ import { AddressBlockedError } from './transport-error.ts'
 /** The connections of one upstream, shared with no other. */
 export interface Connections {
   /** Throws AddressBlockedError for a literal address that is not permitted. */
-  dispatcherFor(url: URL): Dispatcher
+  dispatcherFor(url: URL, purpose: Purpose): Dispatcher
   /** Takes no more requests, and is gone when the bodies that are open have ended. */
   retire(): Promise<void>
   destroy(): Promise<void>
 }
+
+/** What takes long has connections of its own: a question must not wait for the end of a blob. */
+export type Purpose = 'blob' | 'question'
 
 export interface ConnectionSettings {
   readonly isPermitted: (address: string) => boolean
@@ -31,7 +34,7 @@ export interface ConnectionSettings {
   readonly headersMs: number
   readonly idleMs: number
   readonly headerBytes: number
-  /** To one host at a time. */
+  /** To one host at a time, for each purpose. */
   readonly connections: number
 }
 
@@ -61,11 +64,11 @@ export function createConnections(
   const lanes = new Map<string, Dispatcher>()
 
   return {
-    dispatcherFor(url) {
+    dispatcherFor(url, purpose) {
       checkLiteral(url.hostname, settings)
       const context = url.hostname === ownHostname ? known : stranger
       const proxyUrl = isProxied(url) ? settings.proxyUrl : undefined
-      const key = `${context === known} ${proxyUrl !== undefined}`
+      const key = `${purpose} ${context === known} ${proxyUrl !== undefined}`
       const lane = lanes.get(key) ?? createLane(context, proxyUrl, settings)
       lanes.set(key, lane)
       return lane

@@ -7,7 +7,8 @@
  * - `rate-limited`: 429
  * - `credentials-refused`: the upstream does not accept the configured credentials
  * - `invalid-response`: nonsense, too large, wrong type, wrong bytes, a redirect that is not followed
- * - `blocked`: we do not ask: address or realm not permitted, `CacheOnly`, not resolved, its own `Retry-After`
+ * - `blocked`: we do not ask: address or realm not permitted, `CacheOnly`, not resolved, its own `Retry-After`, too many
+ *   blobs of it under way
  */
 export type UpstreamErrorKind =
   | 'unavailable'

@@ -13,7 +13,7 @@ export interface UpstreamLimits {
   /** The fewest bytes of a wanted body in this time. */
   readonly slowest: { readonly bytes: number; readonly ms: number }
   readonly headerBytes: number
-  /** Per upstream and host. */
+  /** Per upstream and host, for blobs and for everything else each; and of one upstream so many blobs at a time. */
   readonly connections: number
 }
 

@@ -3,12 +3,14 @@ import type { Observer } from '../observer.ts'
 import type { UpstreamRoute } from '../routes.ts'
 import { type Ask, createAuthority, type Pass } from './authority.ts'
 import type { UpstreamAnswer, UpstreamRequest } from './client.ts'
-import type { Connections } from './connections.ts'
+import type { Connections, Purpose } from './connections.ts'
 import { createDeadline, type Deadline } from './deadline.ts'
+import { UpstreamError } from './errors.ts'
 import { type Followed, follow } from './follow.ts'
 import { judge } from './judge.ts'
 import type { UpstreamLimits } from './limits.ts'
 import { persist } from './persist.ts'
+import { createPlaces } from './places.ts'
 import { headersOf, resourceUrl, withAuthorization } from './request-target.ts'
 import { readHeaders } from './response-headers.ts'
 import { discard, type Exchange, send } from './send.ts'
@@ -37,11 +39,12 @@ export function createOneUpstream({
   const name = `${upstream.namespace}/${upstream.name}`
   const base = new URL(upstream.url)
   const authority = createAuthority({ upstream, base, ask, now })
+  const blobs = createPlaces(limits.connections)
 
   /** One request of any kind, seen by the observer. */
   async function exchange(
     url: URL,
-    method: 'GET' | 'HEAD',
+    { method, purpose }: { method: 'GET' | 'HEAD'; purpose: Purpose },
     headers: Readonly<Record<string, string>>,
     signal: AbortSignal,
   ): Promise<Exchange> {
@@ -49,7 +52,7 @@ export function createOneUpstream({
     const seen = (status: number | string) =>
       observer.upstreamRequest({ upstream: name, method, status, durationMs: performance.now() - started })
     try {
-      const answer = await send(connections.dispatcherFor(url), {
+      const answer = await send(connections.dispatcherFor(url, purpose), {
         url,
         method,
         headers: { 'user-agent': `headwater/${version}`, 'accept-encoding': 'identity', ...headers },
@@ -70,7 +73,7 @@ export function createOneUpstream({
     const deadline = createDeadline(`asking ${start.hostname} who we are`, limits.tokenMs, undefined)
     const { signal } = deadline
     const hop = (url: URL, header: string | undefined) =>
-      exchange(url, 'GET', { accept: 'application/json', ...withAuthorization(header) }, signal)
+      exchange(url, asking, { accept: 'application/json', ...withAuthorization(header) }, signal)
     try {
       const run = () => follow({ start, authorization, check, exchange: hop })
       const followed = await persist(run, { retry: { left: 1 }, deadline, random })
@@ -82,12 +85,16 @@ export function createOneUpstream({
     }
   }
 
-  return async (request, deadline) => {
-    const { repository, rangeStart, resource, method } = request
+  async function request(
+    request: UpstreamRequest,
+    purpose: Purpose,
+    deadline: Deadline,
+  ): Promise<UpstreamAnswer> {
+    const { repository, rangeStart, method } = request
     const start = resourceUrl(base, request)
     const retry = { left: 1 }
     const hop = (url: URL, header: string | undefined) =>
-      exchange(url, method, headersOf(request, header), deadline.signal)
+      exchange(url, { method, purpose }, headersOf(request, header), deadline.signal)
     const attempt = async ({ authorization }: Pass) => {
       const run = () => follow({ start, authorization, exchange: hop })
       const followed = await persist(run, { retry, deadline, random })
@@ -109,7 +116,7 @@ export function createOneUpstream({
       const verdict = judge(followed, {
         method,
         rangeStart,
-        isBlob: resource.startsWith('blobs/'),
+        isBlob: isBlob(request),
         now: now(),
       })
       return verdict === 'yes'
@@ -120,6 +127,36 @@ export function createOneUpstream({
       throw error
     }
   }
+
+  /** Waits here and not for a connection, so that who waited in vain says nothing of the upstream. */
+  async function blobPlace({ signal }: Deadline): Promise<() => void> {
+    try {
+      return await blobs.take(signal)
+    } catch (error) {
+      if (!(error instanceof UpstreamError) || error.kind !== 'timeout') throw error
+      throw new UpstreamError('blocked', `${name}: ${limits.connections} blobs of it are under way already`)
+    }
+  }
+
+  return async (asked, deadline) => {
+    if (asked.method === 'HEAD' || !isBlob(asked)) return request(asked, 'question', deadline)
+    const leave = await blobPlace(deadline)
+    try {
+      const answer = await request(asked, 'blob', deadline)
+      if (answer.found && !answer.body.closed) answer.body.once('close', leave)
+      else leave()
+      return answer
+    } catch (error) {
+      leave()
+      throw error
+    }
+  }
+}
+
+const asking = { method: 'GET', purpose: 'question' } as const
+
+function isBlob({ resource }: UpstreamRequest): boolean {
+  return resource.startsWith('blobs/')
 }
 
 function toYes(

@@ -338,3 +338,35 @@ it('I4: keeps every secret out of what it throws', async () => {
     }
   }
 })
+
+it('U2: bodies that are cut at once leave their places to others', async () => {
+  let isCutting = true
+  const registry = await startRaw((socket) => {
+    socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n')
+    if (isCutting) socket.destroy()
+    else socket.write('ok')
+  })
+  const client = startClient({ limits: { connections: 1 } })
+  for (let round = 0; round < 20; round++) await open(client, registry.url).then(drain, () => {})
+  isCutting = false
+  expect(await drain(await open(client, registry.url, { firstByteMs: 1_000 }))).toMatchObject({ bytes: 2 })
+})
+
+it('U2: questions do not wait for blobs, of which so many are under way at a time', async () => {
+  const registry = await startRaw((socket, head) => {
+    if (head.includes('/blobs/')) socket.write('HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello')
+    else socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
+  })
+  const client = startClient({ limits: { connections: 2 } })
+  const bodies = [await open(client, registry.url), await open(client, registry.url)]
+  expect(await ask(client, upstreamAt(registry.url), { firstByteMs: 1_000 })).toMatchObject({ text: 'ok' })
+  await expect(open(client, registry.url, { firstByteMs: 100 })).rejects.toMatchObject({
+    kind: 'blocked',
+    message: 'default/hub: 2 blobs of it are under way already',
+  })
+  const waiting = open(client, registry.url)
+  bodies[0]!.destroy()
+  bodies.push(await waiting)
+  expect(registry.heads.filter((head) => head.includes('/blobs/'))).toHaveLength(3)
+  for (const body of bodies) body.destroy()
+})
