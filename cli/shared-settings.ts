@@ -20,7 +20,11 @@ export const sharedFlags: readonly Flag[] = [
     value: 'URL',
     help: 'by which clients reach S3 where a registry has blobDelivery: Redirect; without it as --s3-endpoint',
   },
-  { name: 's3-region', value: 'REGION', help: 'of the bucket; without it as the AWS SDK finds it' },
+  {
+    name: 's3-region',
+    value: 'REGION',
+    help: 'of the bucket; without it as the AWS SDK finds it, and with --s3-endpoint us-east-1 where it finds none',
+  },
   {
     name: 'spool',
     value: 'DIR',
