@@ -6,19 +6,22 @@ export interface InternalOptions {
   readonly auth: ClusterAuth
   /** Milliseconds since the epoch. */
   readonly now: () => number
+  /** A connection on which nothing moves for so long is closed: longer than anybody waits for a change of the state. */
+  readonly idleTimeoutMs?: number
 }
 
 /**
  * What the programs of one installation ask each other, on a listener of its own. Who has no cluster key learns nothing
  * from it, not even what is there. Nothing with a body is taken: the signature covers method, path, query and time alone.
  */
-export function createInternal({ auth, now }: InternalOptions): FastifyInstance {
+export function createInternal({ auth, now, idleTimeoutMs = 120_000 }: InternalOptions): FastifyInstance {
   const app = fastify({
     logger: false,
     exposeHeadRoutes: false,
     return503OnClosing: false,
     forceCloseConnections: true,
     requestTimeout: 10_000,
+    connectionTimeout: idleTimeoutMs,
     keepAliveTimeout: 75_000,
     frameworkErrors: (_error, _request, reply) => void (reply as FastifyReply).code(401).send(),
   })

@@ -80,7 +80,9 @@ export function createPeers({
   function refusalIn({ headers, statusCode }: IncomingMessage, said: string): string | undefined {
     const signature = headers[signatureHeader]
     if (typeof signature !== 'string' || !auth.verify(signature, String(statusCode), said, now()))
-      return 'this is no replica of ours'
+      return statusCode === 401
+        ? 'it does not know our cluster key, or has another time'
+        : 'this is no replica of ours'
     return statusCode === 200 ? undefined : 'another replica has no such fill'
   }
 

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { createServer, type RequestListener } from 'node:http'
+import { connect } from 'node:net'
 import { buffer } from 'node:stream/consumers'
 import { expect, it, onTestFinished } from 'vitest'
 import { createInternal } from '../../../proxy/http/internal.ts'
@@ -31,8 +32,8 @@ function fillOf(until: number, ending: 'end' | 'fail' | 'hang'): Fill {
   return { size: blob.length, done: Promise.resolve(true), openBody: () => body, openSharedBody: () => body }
 }
 
-async function replica(fill: Fill | undefined): Promise<string> {
-  const app = createInternal({ auth, now: Date.now })
+async function replica(fill: Fill | undefined, idleTimeoutMs?: number): Promise<string> {
+  const app = createInternal({ auth, now: Date.now, ...(idleTimeoutMs && { idleTimeoutMs }) })
   serveFills(app, { auth, now: Date.now, brought: async () => fill })
   onTestFinished(() => app.close())
   return app.listen({ host: '127.0.0.1', port: 0 })
@@ -119,6 +120,35 @@ it.each(['nonsense', 'file:///etc/passwd', 'http://user:word@127.0.0.1:1/', 'htt
     await expect(open(url)).rejects.toMatchObject({ kind: 'unavailable' })
   },
 )
+
+it.each([
+  ['key', createClusterAuth(['other'.repeat(8)]), Date.now],
+  ['time', auth, () => Date.now() - 90_000],
+])('says that it may be the %s when another replica refuses it', async (_, auth, now) => {
+  const stranger = createPeers({ auth, now, url: () => undefined })
+  const asked = stranger.open(await replica(undefined), { origin: 'o/1', digest }, 0, never)
+  await expect(asked).rejects.toThrow('does not know our cluster key, or has another time')
+})
+
+it('lets go of a fill for one who takes nothing of it', async () => {
+  let isClosed = false
+  const endless = {
+    ...fillOf(0, 'end').openSharedBody(),
+    read: async (into: Uint8Array) => into.length,
+    close: () => {
+      isClosed = true
+    },
+  }
+  const url = new URL(await replica({ ...fillOf(0, 'end'), openSharedBody: () => endless }, 300))
+  const path = fillPath('o', digest)
+  const socket = connect(Number(url.port), url.hostname)
+  onTestFinished(() => void socket.destroy())
+  socket.on('error', () => {}).pause()
+  socket.write(
+    `GET ${path} HTTP/1.1\r\nhost: a\r\nauthorization: ${auth.sign('GET', path, Date.now())}\r\n\r\n`,
+  )
+  await expect.poll(() => isClosed).toBe(true)
+})
 
 it('says nothing to who has no key', async () => {
   const answer = await fetch(`${await replica(fillOf(blob.length, 'end'))}${fillPath('o', digest)}`)
