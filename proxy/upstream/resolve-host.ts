@@ -1,6 +1,7 @@
 import { Resolver } from 'node:dns/promises'
 import { readFile } from 'node:fs/promises'
 import { isIP, isIPv4 } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 export interface HostAddress {
   readonly address: string
@@ -13,6 +14,8 @@ export type HostResolver = (hostname: string) => Promise<readonly HostAddress[]>
 const longestCacheSeconds = 30
 const mostCached = 500
 const filesReadEveryMs = 5_000
+/** For IPv6 behind an answer for IPv4: there are name servers that never say anything to it (RFC 8305, 3). */
+const longestLagMs = 100
 
 /**
  * Asks the name servers itself (c-ares), so that a dead one never holds the few threads which files are read and
@@ -66,44 +69,69 @@ interface Answer {
   readonly ttlSeconds: number
 }
 
+/** A search domain whose own servers fail does not hide the rest, as it does not for glibc. */
 async function askEach(names: readonly string[], servers: readonly string[] | undefined): Promise<Answer> {
-  let failure: unknown
+  const failures: unknown[] = []
   for (const name of names) {
     try {
       return await ask(name, servers)
     } catch (error) {
-      failure ??= error
-      if (!isAbsent(error)) throw error
+      failures.push(error)
+      if (!isAbsent(error) && !isRefusal(error)) break
     }
   }
-  throw failure
+  throw failures.find((error) => !isAbsent(error)) ?? failures[0]
 }
 
 /** A resolver for each question reads resolv.conf anew: a laptop changes networks, a pod its DNS. */
 async function ask(name: string, servers: readonly string[] | undefined): Promise<Answer> {
   const resolver = new Resolver({ timeout: 1_000, tries: 2 })
   if (servers) resolver.setServers(servers)
-  const [four, six] = await Promise.allSettled([
-    resolver.resolve4(name, { ttl: true }),
-    resolver.resolve6(name, { ttl: true }),
-  ])
-  const found = [
-    ...(four.status === 'fulfilled' ? four.value.map((record) => ({ ...record, family: 4 as const })) : []),
-    ...(six.status === 'fulfilled' ? six.value.map((record) => ({ ...record, family: 6 as const })) : []),
-  ]
-  if (found.length > 0) {
+  const asking = found(resolver.resolve6(name, { ttl: true }), 6)
+  const four = await found(resolver.resolve4(name, { ttl: true }), 4)
+  const isDecided = four.failure === undefined || codeOf(four.failure) === 'ENOTFOUND'
+  const six = isDecided ? await Promise.race([asking, sleep(longestLagMs, noneYet)]) : await asking
+  resolver.cancel()
+  const records = [...four.records, ...six.records]
+  if (records.length > 0) {
     return {
-      addresses: found.map(({ address, family }) => ({ address, family })),
-      ttlSeconds: Math.max(1, Math.min(...found.map(({ ttl }) => ttl))),
+      addresses: records.map(({ address, family }) => ({ address, family })),
+      ttlSeconds: Math.max(1, Math.min(...records.map(({ ttl }) => ttl))),
     }
   }
-  const failures = [four, six].flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason] : []))
+  const failures = [four.failure, six.failure].filter((failure) => failure !== undefined)
   throw failures.find((error) => !isAbsent(error)) ?? failures[0]
 }
 
+interface Found {
+  readonly records: readonly (HostAddress & { readonly ttl: number })[]
+  readonly failure?: unknown
+}
+
+const noneYet: Found = { records: [] }
+
+async function found(
+  asked: Promise<readonly { readonly address: string; readonly ttl: number }[]>,
+  family: 4 | 6,
+): Promise<Found> {
+  try {
+    return { records: (await asked).map(({ address, ttl }) => ({ address, ttl, family })) }
+  } catch (failure) {
+    return { records: [], failure }
+  }
+}
+
 function isAbsent(error: unknown): boolean {
-  const { code } = error as NodeJS.ErrnoException
-  return code === 'ENOTFOUND' || code === 'ENODATA'
+  return ['ENOTFOUND', 'ENODATA'].includes(codeOf(error))
+}
+
+/** The servers answered, and do not know. */
+function isRefusal(error: unknown): boolean {
+  return ['ESERVFAIL', 'EREFUSED'].includes(codeOf(error))
+}
+
+function codeOf(error: unknown): string {
+  return (error as NodeJS.ErrnoException).code ?? ''
 }
 
 type Hosts = ReadonlyMap<string, readonly HostAddress[]>

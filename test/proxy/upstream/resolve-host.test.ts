@@ -6,7 +6,9 @@ import { expect, it } from 'vitest'
 import { createHostResolver } from '../../../proxy/upstream/resolve-host.ts'
 import { afterThisTest, ask, reply, startClient, startDouble, upstreamAt } from './doubles.ts'
 
-type Zone = (name: string) => string[] | 'NXDOMAIN' | 'SERVFAIL' | 'silence'
+const codes: Readonly<Record<string, number>> = { NXDOMAIN: 3, SERVFAIL: 2, REFUSED: 5 }
+
+type Zone = (name: string, type: number) => string[] | 'NXDOMAIN' | 'SERVFAIL' | 'REFUSED' | 'silence'
 
 /** A name server of a few lines: A records, and no others. */
 async function startNameServer(zone: Zone): Promise<{ server: string; asked: string[] }> {
@@ -15,10 +17,10 @@ async function startNameServer(zone: Zone): Promise<{ server: string; asked: str
   socket.on('message', (query, peer) => {
     const { name, end, type } = readQuestion(query)
     if (type === 1) asked.push(name)
-    const answer = zone(name)
+    const answer = zone(name, type)
     if (answer === 'silence') return
     const addresses = type === 1 && Array.isArray(answer) ? answer : []
-    const code = answer === 'NXDOMAIN' ? 3 : answer === 'SERVFAIL' ? 2 : 0
+    const code = Array.isArray(answer) ? 0 : codes[answer]!
     const head = Buffer.from(query.subarray(0, 12))
     head.writeUInt16BE(0x8180 | code, 2)
     head.writeUInt16BE(1, 4)
@@ -99,6 +101,32 @@ it('searches the domains of resolv.conf in their order', async () => {
   ])
   await expect(resolve('absent.example.com.')).rejects.toMatchObject({ code: 'ENOTFOUND' })
   expect(asked.at(-1)).toBe('absent.example.com')
+})
+
+it.each(['SERVFAIL', 'REFUSED'] as const)(
+  'U39: a search domain that says %s does not hide the name itself',
+  async (answer) => {
+    const { server } = await startNameServer((name) => {
+      if (name === 'hub.example.com') return ['192.0.2.1']
+      return name.endsWith('.corp.internal') ? answer : 'NXDOMAIN'
+    })
+    const resolv = 'search svc.cluster.local corp.internal\noptions ndots:5\n'
+    const resolve = createHostResolver({ now: () => 0, servers: [server], ...(await files('', resolv)) })
+    expect(await resolve('hub.example.com')).toEqual([{ address: '192.0.2.1', family: 4 }])
+    await expect(resolve('absent')).rejects.toMatchObject({ code: `E${answer}` })
+  },
+)
+
+it('U39: a name server that never answers for IPv6 holds nobody up', async () => {
+  const { server } = await startNameServer((name, type) => {
+    if (type === 28) return 'silence'
+    return name === 'hub.example.com' ? ['192.0.2.1'] : 'NXDOMAIN'
+  })
+  const resolv = 'search svc.cluster.local corp.internal\noptions ndots:5\n'
+  const resolve = createHostResolver({ now: () => 0, servers: [server], ...(await files('', resolv)) })
+  const started = performance.now()
+  expect(await resolve('hub.example.com')).toEqual([{ address: '192.0.2.1', family: 4 }])
+  expect(performance.now() - started).toBeLessThan(900)
 })
 
 it.each([
