@@ -179,7 +179,7 @@ describe('draining', () => {
     const script = scripted(blob.bytes, [{ until: 1000, ending: 'stall' }])
     const fill = await rig.begin(script, blob)
     const readers = [drink(fill.openBody()), drink(fill.openBody())]
-    const drained = rig.fills.drain(50)
+    const drained = rig.fills.drain(500)
     const other = blobOf(size)
     const direct = await rig.begin(scripted(other.bytes, [{ until: 1000, ending: 'stall' }]), other)
     readers.push(drink(direct.openBody()))
