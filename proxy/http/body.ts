@@ -23,15 +23,15 @@ export interface Copy {
 export async function copyBody(copy: Copy): Promise<void> {
   const { body, buffers } = copy
   const client = watchClient(copy.response, () => body.close())
-  const buffer = await buffers.take(client.gone)
+  const buffer = buffers.take()
   try {
-    if (buffer !== undefined) await copyThrough(buffer, copy, client)
+    await copyThrough(buffer, copy, client)
   } catch (error) {
     if (!client.gone.aborted) throw error
   } finally {
     client.unwatch()
     body.close()
-    if (buffer !== undefined) buffers.give(buffer)
+    buffers.give(buffer)
   }
 }
 

@@ -5,45 +5,32 @@ const tiers = [
   { size: 1000, count: 1 },
   { size: 100, count: 2 },
 ]
-const staying = new AbortController().signal
 
-it('lends the largest that is left, and each but once', async () => {
+it('lends the largest that is left, and each but once', () => {
   const buffers = createBuffers(tiers)
-  const lent = await Promise.all([1, 2, 3].map(() => buffers.take(staying)))
-  expect(lent.map((buffer) => buffer?.length)).toEqual([1000, 100, 100])
+  const lent = [1, 2, 3].map(() => buffers.take())
+  expect(lent.map((buffer) => buffer.length)).toEqual([1000, 100, 100])
   expect(new Set(lent).size).toBe(3)
 })
 
-it('lends again what was given back', async () => {
+it('lends again what was given back', () => {
   const buffers = createBuffers(tiers)
-  const first = await buffers.take(staying)
-  buffers.give(first!)
-  expect(await buffers.take(staying)).toBe(first)
+  const first = buffers.take()
+  buffers.give(first)
+  expect(buffers.take()).toBe(first)
 })
 
-it('lets the next wait, first come first served', async () => {
+it('lends a small one where all are lent, and does not keep it', () => {
   const buffers = createBuffers(tiers)
-  const lent = await Promise.all([1, 2, 3].map(() => buffers.take(staying)))
-  const order: number[] = []
-  const waiting = [1, 2].map((who) => buffers.take(staying).then(() => order.push(who)))
-  buffers.give(lent[1]!)
+  const lent = [1, 2, 3].map(() => buffers.take())
+  const small = buffers.take()
+  expect(small.length).toBe(4096)
+  buffers.give(small)
+  expect(buffers.take()).not.toBe(small)
   buffers.give(lent[0]!)
-  await Promise.all(waiting)
-  expect(order).toEqual([1, 2])
+  expect(buffers.take()).toBe(lent[0])
 })
 
-it('gives a place up with its client, and the buffer to the next', async () => {
-  const buffers = createBuffers(tiers)
-  const lent = await Promise.all([1, 2, 3].map(() => buffers.take(staying)))
-  const leaving = new AbortController()
-  const gone = buffers.take(leaving.signal)
-  const next = buffers.take(staying)
-  leaving.abort()
-  expect(await gone).toBeUndefined()
-  buffers.give(lent[0]!)
-  expect(await next).toBe(lent[0])
-})
-
-it('never lends more than 96 MiB', () => {
+it('lends no more than 96 MiB beside the small ones', () => {
   expect(defaultTiers.reduce((sum, { size, count }) => sum + size * count, 0)).toBe(96 * 1024 * 1024)
 })
