@@ -16,10 +16,13 @@ import { createListener, type Handler, type ListenerLimits } from './listener.ts
 import { answerClientError, closeAfterLongBody, refuse } from './refuse.ts'
 import { createReporter } from './report.ts'
 import { serve } from './serve.ts'
+import { createUntaken } from './untaken.ts'
 
 export interface AppLimits extends ListenerLimits {
   readonly hotEntries: number
   readonly hotBytes: number
+  /** Of lists that clients have asked for and not taken yet. */
+  readonly listBytes: number
 }
 
 export const defaultLimits: AppLimits = {
@@ -31,6 +34,7 @@ export const defaultLimits: AppLimits = {
   maxConnections: 10_000,
   hotEntries: 4096,
   hotBytes: 64 * 1024 * 1024,
+  listBytes: 128 * 1024 * 1024,
 }
 
 export interface AppOptions {
@@ -63,7 +67,7 @@ export function createApp({ pull, table, log, metrics, limits: given }: AppOptio
     maxEntries: limits.hotEntries,
     maxBytes: limits.hotBytes,
   })
-  const serving = { pull, table, hot, buffers: createBuffers() }
+  const serving = { pull, table, hot, buffers: createBuffers(), lists: createUntaken(limits.listBytes) }
   const report = createReporter({ log, metrics })
   let draining = false
 

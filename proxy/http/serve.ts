@@ -9,12 +9,14 @@ import { etagOf, isNotModified } from './conditional.ts'
 import type { Exchange } from './exchange.ts'
 import type { HotAnswers } from './hot.ts'
 import { namespaceOf, parseTarget } from './target.ts'
+import type { Untaken } from './untaken.ts'
 
 export interface Serving {
   readonly pull: Pull
   readonly table: () => RouteTable
   readonly hot: HotAnswers
   readonly buffers: Buffers
+  readonly lists: Untaken
 }
 
 /** Parses, authorises on what was parsed, pulls and answers. Throws OciError while nothing was sent yet. */
@@ -52,12 +54,14 @@ export async function serve(exchange: Exchange, serving: Serving): Promise<void>
         exchange,
         target.path,
         await serving.pull.tags({ ...wanted, query, name: endpoint.name.repository }),
+        serving.lists,
       )
     case 'referrers':
       return sendList(
         exchange,
         target.path,
         await serving.pull.referrers({ ...wanted, query, subject: endpoint.subject }),
+        serving.lists,
       )
   }
 }
@@ -95,16 +99,19 @@ function sendManifest(exchange: Exchange, answer: ManifestAnswer, hot: HotAnswer
   if (lease !== undefined) hot.remember(exchange, whole, lease)
 }
 
-function sendList(exchange: Exchange, path: string, answer: ListAnswer): void {
-  const { body, mediaType, next, filtersApplied, warning } = answer
+function sendList(exchange: Exchange, path: string, answer: ListAnswer, lists: Untaken): void {
+  const { mediaType, next, filtersApplied, warning } = answer
+  const body = exchange.method === 'HEAD' ? undefined : answer.body
+  if (body !== undefined && !lists.add(exchange.response, body.length))
+    throw new OciError('TOOMANYREQUESTS', { retryAfterSeconds: 1 })
   const headers = [
     'Content-Type',
     mediaType,
     'Content-Length',
-    String(body.length),
+    String(answer.body.length),
     ...shared(exchange, warning),
   ]
   if (next !== undefined) headers.push('Link', `<${path}?${next}>; rel="next"`)
   if (filtersApplied !== undefined) headers.push('OCI-Filters-Applied', filtersApplied)
-  sendBytes(exchange, { status: 200, headers, body: exchange.method === 'HEAD' ? undefined : body })
+  sendBytes(exchange, { status: 200, headers, body })
 }

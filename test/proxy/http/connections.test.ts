@@ -14,6 +14,12 @@ afterEach(async () => {
 
 const manifestPath = '/v2/vr1/alpine/manifests/latest'
 const get = (target: string) => `GET ${target} HTTP/1.1\r\nHost: x\r\n\r\n`
+const list = {
+  mediaType: 'application/json',
+  next: undefined,
+  filtersApplied: undefined,
+  warning: undefined,
+}
 const digest = `sha256:${'d'.repeat(64)}`
 
 function putBody(body: BlobBody, size?: number): void {
@@ -94,6 +100,21 @@ describe('client C2: a slow reader', () => {
     wire.write(get(`/v2/vr1/alpine/blobs/${digest}`))
     await expect.poll(() => bodies[0]?.closed, { timeout: 5000 }).toBe(true)
     expect(edge.lines().at(-1)).toMatchObject({ outcome: 'aborted', status: 200 })
+  })
+
+  it('T14: lists that nobody takes cost no more than they may', async () => {
+    edge = await startEdge({ limits: { listBytes: 40 * 1024 * 1024 } })
+    const body = Buffer.alloc(32 * 1024 * 1024, ' ')
+    edge.pull.list = () => ({ ...list, body })
+    const wire = await openWire(edge.port)
+    wire.write(get('/v2/vr1/alpine/tags/list'))
+    wire.socket.pause()
+    const ask = () => request(edge.port, '/v2/vr1/alpine/tags/list')
+    await expect.poll(async () => (await ask()).status).toBe(429)
+    expect((await ask()).headers['retry-after']).toBe('1')
+    expect((await request(edge.port, '/v2/vr1/alpine/tags/list', { method: 'HEAD' })).status).toBe(200)
+    wire.socket.destroy()
+    await expect.poll(async () => (await ask()).status).toBe(200)
   })
 
   it('is not cut while it is we who have nothing to send', async () => {
