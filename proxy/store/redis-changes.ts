@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
 import type { Changes } from './index-store.ts'
 import type { RedisConnection } from './redis-connection.ts'
 
@@ -20,6 +21,10 @@ const pulseMs = 400
 const staleMs = 1_000
 /** A subscription that is silent for so long is made anew. */
 const silentMs = 3_000
+/** Of news that Redis did not take; about 4 MB. */
+const maxUntold = 20_000
+/** So many at a time are told again. */
+const againAtOnce = 500
 
 /**
  * News by pub/sub, which loses messages without a word. So each replica sends itself a pulse on the way the news takes,
@@ -40,20 +45,21 @@ export function createRedisChanges({
   let restartedAt = monotonicNow()
   let epoch = 0
   let tell: (key: string) => void = () => {}
+  const untold = new LRUCache<string, true>({ max: maxUntold })
 
   const subscription = subscribe({
     channels: [newsChannel, pulseChannel],
     onLost() {
       completeUntil = Number.NEGATIVE_INFINITY
     },
-    onReady: () => publish(pulseChannel, String(monotonicNow())),
+    onReady: pulse,
     onMessage(channel, message) {
       if (channel === pulseChannel) return heard(Number(message))
       const [from, key] = split(message)
       if (from !== id) tell(key)
     },
   })
-  const timer = setInterval(pulse, pulseMs)
+  const timer = setInterval(beat, pulseMs)
   timer.unref()
 
   /** Where it was away between two pulses, what memory held from before is not believed again. */
@@ -62,22 +68,33 @@ export function createRedisChanges({
     completeUntil = sentAt
   }
 
+  /** Where it fails nobody believes this memory; that of others is believed on, so what they were not told is told again. */
   function pulse(): void {
+    redis.send('PUBLISH', pulseChannel, String(monotonicNow())).then(tellUntold, () => {})
+  }
+
+  function tellUntold(): void {
+    for (const key of [...untold.keys()].slice(0, againAtOnce)) {
+      untold.delete(key)
+      announce(key)
+    }
+  }
+
+  function announce(key: string): void {
+    redis.send('PUBLISH', newsChannel, `${id} ${key}`).catch(() => untold.set(key, true))
+  }
+
+  function beat(): void {
     const now = monotonicNow()
-    publish(pulseChannel, String(now))
+    pulse()
     if (now - Math.max(completeUntil, restartedAt) < silentMs) return
     restartedAt = now
     subscription.restart()
   }
 
-  /** Where it fails, the pulses stop too, here or there: then nobody believes memory. */
-  function publish(channel: string, message: string): void {
-    redis.send('PUBLISH', channel, message).catch(() => {})
-  }
-
   return {
     epoch: () => (monotonicNow() - completeUntil < staleMs ? epoch : undefined),
-    announce: (key) => publish(newsChannel, `${id} ${key}`),
+    announce,
     listen(onChange) {
       tell = onChange
     },

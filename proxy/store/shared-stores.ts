@@ -96,7 +96,7 @@ export async function openSharedStores({
     redis: guarded,
     subscribe: (options) => subscribeToRedis(redis, options),
   })
-  const index = createSoftIndex(createRedisIndexStore({ redis: guarded }))
+  const index = createSoftIndex(createRedisIndexStore({ redis: guarded }), changes.announce)
 
   function release(): void {
     changes.close()

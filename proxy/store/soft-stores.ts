@@ -18,7 +18,7 @@ export function softPending(pending: SharedPending): SharedPending {
 }
 
 export interface SoftIndex extends IndexStore {
-  /** Makes up for what could not be written while the index was away. */
+  /** Makes up for what could not be written while the index was away, and announces it. Throws what the first came to that is refused now. */
   catchUp(): Promise<void>
 }
 
@@ -29,7 +29,10 @@ const maxUnsent = 20_000
  * An index that knows nothing while it is away. What it must not be left without is told it later: the latest state of
  * tags, since an older one would be believed, what was deleted, and uses. Links it finds again in their documents.
  */
-export function createSoftIndex(index: IndexStore): SoftIndex {
+export function createSoftIndex(
+  index: IndexStore,
+  announce: NonNullable<IndexStore['changes']>['announce'] = () => {},
+): SoftIndex {
   const unsent = new LRUCache<string, () => Promise<void>>({ max: maxUnsent })
   const unsentUses = new LRUCache<string, Use>({ max: maxUnsent })
 
@@ -80,10 +83,16 @@ export function createSoftIndex(index: IndexStore): SoftIndex {
     close: () => index.close(),
 
     async catchUp() {
-      for (const [key, work] of [...unsent.entries()]) await write(work, key)
+      const refusals: unknown[] = []
+      for (const [key, work] of [...unsent.entries()]) {
+        await write(work, key).catch((error: unknown) => refusals.push(error))
+        // others may have read the older state since they were told
+        if (!unsent.has(key)) announce(key)
+      }
       const uses = [...unsentUses.values()]
       unsentUses.clear()
       if (uses.length > 0) await recordUses(uses)
+      if (refusals.length > 0) throw refusals[0]
     },
   }
 }

@@ -127,5 +127,21 @@ describeWithParts(['redis-server', 'versitygw'], 'replicas of one cache', () => 
       expect(seen.slice(last + 1).length).toBeGreaterThan(0)
       expect(seen[last]!.at - seen[0]!.at).toBeLessThan(1_700)
     })
+
+    it('R8: is the new one for the others once the one that found it so reaches Redis again', async () => {
+      const old = await move('cut')
+      const cut = await replica(redisPort.port, 1)
+      const other = await replica(redis.port, 3600)
+      for (const one of [cut, other]) expect(await digestAt(one, 'cut')).toBe(old)
+      await sleep(1_200)
+      expect(await digestAt(other, 'cut')).toBe(old)
+      const moved = await move('cut')
+      await redisPort.set({ kind: 'reset' })
+      await expect.poll(() => digestAt(cut, 'cut'), { timeout: 10_000 }).toBe(moved)
+      await sleep(1_000)
+      expect(await digestAt(other, 'cut')).toBe(old) // it cannot know
+      await redisPort.lift()
+      await expect.poll(() => digestAt(other, 'cut'), { timeout: 10_000 }).toBe(moved)
+    })
   })
 })

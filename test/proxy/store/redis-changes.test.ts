@@ -6,8 +6,10 @@ function rig() {
   let now = 0
   const subscribers = new Set<Parameters<Subscribe>[0]>()
   const cut = new Set<Parameters<Subscribe>[0]>()
+  let isAway = false
   const redis = {
     async send(_: string, ...[channel, message]: readonly (string | number)[]) {
+      if (isAway) throw new Error('away')
       for (const one of subscribers) {
         if (!cut.has(one) && one.channels.includes(String(channel)))
           one.onMessage(String(channel), String(message))
@@ -37,7 +39,10 @@ function rig() {
       cut: () => cut.add(own!),
     }
   }
-  return { replica, pass: (ms: number) => (now += ms) }
+  const setAway = (is: boolean) => {
+    isAway = is
+  }
+  return { replica, pass: (ms: number) => (now += ms), setAway }
 }
 
 it('tells the others, and not the one who announces', () => {
@@ -88,4 +93,21 @@ it('has no epoch where only its own hearing is cut', () => {
   pass(1_000)
   one.pulse()
   expect(one.epoch()).toBeUndefined()
+})
+
+it('tells later what Redis did not take: the others believe their memory all the while', async () => {
+  const { replica, setAway } = rig()
+  const [one, two] = [replica(), replica()]
+  setAway(true)
+  for (let n = 0; n < 20_010; n++) one.announce(`key ${n}`)
+  await Promise.resolve()
+  setAway(false)
+  expect(two.news).toEqual([])
+  for (let n = 0; n < 50; n++) {
+    one.pulse()
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  expect(two.news).toHaveLength(20_000)
+  expect(new Set(two.news).size).toBe(20_000)
+  expect(two.news).toContain('key 20009')
 })
