@@ -7,6 +7,7 @@ export const proxyCommand: Command = {
   async run(values, environment) {
     // only then: the client of Kubernetes costs other commands time and memory
     const { runProxyProcess } = await import('./run-proxy.ts')
-    return runProxyProcess(values, environment)
+    const code = await runProxyProcess(values, environment)
+    process.exit(code) // a connection to the API server whose handshake is never answered would hold it
   },
 }
