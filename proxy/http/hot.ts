@@ -61,12 +61,13 @@ export function createHotAnswers({ log, metrics, nextId, maxEntries, maxBytes }:
   const tables = { GET: new Map<string, HotAnswer>(), HEAD: new Map<string, HotAnswer>() }
   const callers = new WeakMap<object, Caller>()
   let routes: RouteTable | undefined
-  /** The same path may then mean different things on different hosts. */
-  let byHost = false
+  /** On these the same path may mean another thing; what others call us is all one. */
+  let claimed: ReadonlySet<string> = new Set()
   let weight = 0
 
   function keyOf(request: IncomingMessage): string {
-    return byHost ? `${hostOf(request.headers.host)} ${request.url}` : (request.url ?? '')
+    const host = claimed.size === 0 ? undefined : hostOf(request.headers.host)
+    return host !== undefined && claimed.has(host) ? `${host} ${request.url}` : (request.url ?? '')
   }
 
   function forget(table: Map<string, HotAnswer>, key: string): void {
@@ -163,7 +164,7 @@ export function createHotAnswers({ log, metrics, nextId, maxEntries, maxBytes }:
     follow(table) {
       if (table === routes) return
       routes = table
-      byHost = table.registries.some(({ route }) => route.hosts.length > 0)
+      claimed = new Set(table.registries.flatMap(({ route }) => route.hosts))
       weight = 0
       tables.GET.clear()
       tables.HEAD.clear()

@@ -29,6 +29,7 @@ export function createListener(limits: ListenerLimits, connections: Connections,
     keepAliveInitialDelay: 60_000,
     noDelay: true,
     requireHostHeader: false, // Node's own answer has no body
+    joinDuplicateHeaders: true, // otherwise the first Host is taken, where others may take the last
   })
   server.maxConnections = limits.maxConnections
   server.setTimeout(limits.writeIdleTimeoutMs, (socket) => {
@@ -39,7 +40,7 @@ export function createListener(limits: ListenerLimits, connections: Connections,
   })
 
   const handleWithHost: Handler = (request, response) => {
-    if (request.headers.host === undefined && request.httpVersion === '1.1') {
+    if (!hasGoodHost(request)) {
       refuseAndClose(request, response, new OciError('REQUEST_INVALID'))
     } else {
       handle(request, response)
@@ -51,6 +52,13 @@ export function createListener(limits: ListenerLimits, connections: Connections,
     refuseAndClose(request, response, new OciError('EXPECTATION_FAILED'))
   })
   return server
+}
+
+const legalHost = /^[A-Za-z0-9._~%!$&'()*+;=:[\]-]*$/
+
+/** RFC 9112, 3.2: one, and in the grammar, since it says which registry is asked. Several are joined by commas here. */
+function hasGoodHost({ headers: { host }, httpVersion }: IncomingMessage): boolean {
+  return host === undefined ? httpVersion !== '1.1' : legalHost.test(host)
 }
 
 function refuseAndClose(request: IncomingMessage, response: ServerResponse, error: OciError): void {

