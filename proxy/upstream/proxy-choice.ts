@@ -12,25 +12,29 @@ export function createProxyChoice(noProxy: string): (url: URL) => boolean {
   const ranges = new BlockList()
   const hosts: { host: string; port: string | undefined }[] = []
   for (const word of words) {
-    const [address = '', bits] = word.split('/')
+    const [address = '', bits] = bare(word).split('/')
     if (isIP(address) !== 0) addRange(ranges, address, bits)
     else {
       const [, host = '', port] = /^(?:\*?\.)?(.*?)(?::(\d+))?$/.exec(word) ?? []
-      hosts.push({ host, port })
+      hosts.push({ host: bare(host), port })
     }
   }
   const direct = words.includes('*')
 
   return (url) => {
-    const hostname = url.hostname.replace(/^\[|\]$/g, '')
+    const hostname = bare(url.hostname)
     if (direct || url.protocol !== 'https:' || isLoopback(hostname)) return false
-    if (isIP(hostname) !== 0) return !ranges.check(hostname, isIPv4(hostname) ? 'ipv4' : 'ipv6')
+    if (isIP(hostname) !== 0 && ranges.check(hostname, isIPv4(hostname) ? 'ipv4' : 'ipv6')) return false
     const port = url.port || '443'
     return !hosts.some(
       (word) =>
         (word.port ?? port) === port && (hostname === word.host || hostname.endsWith(`.${word.host}`)),
     )
   }
+}
+
+function bare(host: string): string {
+  return host.replace(/^\[|\]$/g, '')
 }
 
 /**

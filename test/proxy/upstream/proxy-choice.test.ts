@@ -19,6 +19,11 @@ it.each([
   ['10.0.0.0/8', 'https://11.2.3.4/', true],
   ['fd00::/8', 'https://[fd00::1]/', false],
   ['10.0.0.1', 'https://10.0.0.1/', false],
+  ['10.0.0.1:8443', 'https://10.0.0.1:8443/', false],
+  ['10.0.0.1:8443', 'https://10.0.0.1/', true],
+  ['[fd00::1]', 'https://[fd00::1]/', false],
+  ['[fd00::1]:8443', 'https://[fd00::1]:8443/', false],
+  ['[fd00::1]:8443', 'https://[fd00::1]/', true],
 ])('NO_PROXY=%s sends %s through the proxy: %s', (noProxy, url, proxied) => {
   expect(createProxyChoice(noProxy)(new URL(url))).toBe(proxied)
 })
