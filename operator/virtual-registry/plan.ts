@@ -238,10 +238,17 @@ function resolvedRefs(upstreams: readonly ReturnType<typeof judge>[]): Verdict {
 
 function addressOf(claim: Claim | undefined, externalUrl: string | undefined): RegistryPlan['address'] {
   if (claim === undefined) return {}
-  const { protocol, host } = externalUrl === undefined ? {} : new URL(externalUrl)
-  const imagePrefixes = [...(host === undefined ? [] : [`${host}/${claim.path}`]), ...claim.hosts]
+  const url = externalUrl === undefined ? undefined : new URL(`/${claim.path}`, externalUrl)
+  const prefixes = [...(url === undefined ? [] : [`${url.host}/${claim.path}`]), ...claim.hosts]
+  const imagePrefixes = prefixes.filter(isReadAsHost)
   return {
-    ...(protocol === undefined ? {} : { url: `${protocol}//${imagePrefixes[0]}` }),
+    ...(url === undefined ? {} : { url: url.href }),
     ...(imagePrefixes.length === 0 ? {} : { imagePrefixes }),
   }
+}
+
+/** Clients take any other first component of an image's name for one of Docker Hub's. */
+function isReadAsHost(prefix: string): boolean {
+  const [host = ''] = prefix.split('/')
+  return /[.:]/.test(host) || host === 'localhost'
 }

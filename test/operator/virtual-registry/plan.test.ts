@@ -17,7 +17,11 @@ const programmed: Verdict = { status: 'True', reason: 'Programmed', message: 'se
 const usable: UpstreamState = { isThere: true, unusable: undefined }
 const grants: Grants = {
   paths: [parsePathGrant('default=shared/images')!],
-  hosts: [parseHostGrant('default=*.team.example.com')!, parseHostGrant('default=one.example.com')!],
+  hosts: [
+    parseHostGrant('default=*.team.example.com')!,
+    parseHostGrant('default=one.example.com')!,
+    parseHostGrant('default=one')!,
+  ],
 }
 
 function plan(spec: Record<string, unknown>, more: Partial<ObservedRegistry> & { metadata?: object } = {}) {
@@ -75,6 +79,13 @@ describe('the plan of a VirtualRegistry', () => {
   it.each([
     [{}, undefined, {}],
     [{ hosts: ['one.example.com'] }, undefined, { imagePrefixes: ['one.example.com'] }],
+    // clients would pull these from Docker Hub
+    [{ hosts: ['one'] }, 'http://proxies', { url: 'http://proxies/default/all' }],
+    [
+      {},
+      'http://proxies:5050',
+      { url: 'http://proxies:5050/default/all', imagePrefixes: ['proxies:5050/default/all'] },
+    ],
   ])('says no more of its address than is known: %j', (spec, externalUrl, address) => {
     expect(plan(spec, { externalUrl }).address).toEqual(address)
   })
