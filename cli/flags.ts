@@ -27,7 +27,10 @@ export function environmentNameOf({ name }: Flag): string {
   return `HEADWATER_${name.toUpperCase().replaceAll('-', '_')}`
 }
 
-/** Reads the arguments, then the environment (several values of a repeatable flag separated by commas), then defaults. */
+/**
+ * Reads the arguments, then the environment (several values of a repeatable flag separated by commas, a switch as true or
+ * false), then defaults. Throws UsageError.
+ */
 export function readFlags(
   flags: readonly Flag[],
   args: readonly string[],
@@ -36,14 +39,20 @@ export function readFlags(
   const given = parse(flags, args)
   const values = new Map<string, string[]>()
   for (const flag of flags) {
-    const fromArgs = given.get(flag.name)
     const fromEnvironment = environment[environmentNameOf(flag)]
-    if (fromArgs) values.set(flag.name, fromArgs)
-    else if (fromEnvironment !== undefined && fromEnvironment !== '') {
-      values.set(flag.name, flag.repeatable ? fromEnvironment.split(',') : [fromEnvironment])
-    } else if (flag.default !== undefined) values.set(flag.name, [flag.default])
+    const found = given.get(flag.name) ?? (fromEnvironment ? readVariable(flag, fromEnvironment) : undefined)
+    if (found) values.set(flag.name, found)
+    else if (flag.default !== undefined) values.set(flag.name, [flag.default])
   }
   return values
+}
+
+/** Undefined for a switch that is off. */
+function readVariable(flag: Flag, text: string): string[] | undefined {
+  if (flag.repeatable) return text.split(',').map((value) => value.trim())
+  if (flag.value !== undefined || text === 'true') return [text]
+  if (text === 'false') return undefined
+  throw new UsageError([`${environmentNameOf(flag)}: is neither true nor false`])
 }
 
 function parse(flags: readonly Flag[], args: readonly string[]): Map<string, string[]> {

@@ -15,7 +15,12 @@ export interface InternalSettings {
 export function readInternalSettings(values: FlagValues, problems: string[]): InternalSettings | undefined {
   const text = values.get('internal-listen')?.at(-1)
   const keys = readClusterKeys(values, problems)
-  if (text === undefined) return undefined
+  if (text === undefined) {
+    for (const name of ['internal-url', 'cluster-key-file']) {
+      if (values.has(name)) problems.push(`--internal-listen: is needed with --${name}`)
+    }
+    return undefined
+  }
   const listen = parseAddress(text)
   if (listen === undefined) {
     problems.push(`--internal-listen: ${JSON.stringify(text)} is not HOST:PORT, such as 0.0.0.0:5053`)

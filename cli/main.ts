@@ -5,6 +5,7 @@ import { proxyCommand } from './proxy.ts'
 import { reindexCommand } from './reindex.ts'
 import { scrubCommand } from './scrub.ts'
 import { serveCommand } from './serve.ts'
+import { StartError } from './start-error.ts'
 
 /** A command reads its flags and runs to its end; what it resolves with is the exit code. */
 export interface Command {
@@ -27,17 +28,16 @@ async function main(args: readonly string[]): Promise<number> {
   const command = Object.hasOwn(commands, name) ? commands[name] : undefined
   if (!command) {
     if (name === '' || name === '--help' || name === '-h' || name === 'help') return say(overview())
-    return complain([
-      `${JSON.stringify(name)} is no command`,
-      `commands: ${Object.keys(commands).join(', ')}`,
-    ])
+    const known = `commands: ${Object.keys(commands).join(', ')}`
+    return complain([`${JSON.stringify(name)} is no command`, known], 2)
   }
   if (rest.includes('--help') || rest.includes('-h'))
     return say(formatHelp(name, command.summary, command.flags))
   try {
     return await command.run(readFlags(command.flags, rest, process.env), process.env)
   } catch (error) {
-    if (error instanceof UsageError) return complain(error.problems)
+    if (error instanceof UsageError) return complain(error.problems, 2)
+    if (error instanceof StartError) return complain(error.problems, 1)
     throw error
   }
 }
@@ -66,9 +66,9 @@ function say(text: string): number {
   return 0
 }
 
-function complain(problems: readonly string[]): number {
+function complain(problems: readonly string[], code: number): number {
   for (const problem of problems) process.stderr.write(`headwater: ${problem}\n`)
-  return 2
+  return code
 }
 
 process.exitCode = await main(process.argv.slice(2))

@@ -19,6 +19,7 @@ import { createAdmin } from '../proxy/http/admin.ts'
 import { createClusterAuth } from '../proxy/internal/cluster-auth.ts'
 import { createLogger, type Log } from '../proxy/log.ts'
 import type { OperatorSettings } from './operator-settings.ts'
+import { orStartError } from './start-error.ts'
 import { readVersion, untilToldToStop } from './starting.ts'
 
 const leaseName = 'headwater-operator'
@@ -34,7 +35,7 @@ const longestStopMs = 8000
 /** Events are not worth a hand-over that takes long. */
 const longestFlushMs = 1500
 
-/** Ends the process: with 1 when the Lease was lost, or another operator watches the same. */
+/** Ends the process: with 1 when the Lease was lost, or another operator watches the same. Throws StartError. */
 export async function runOperatorProcess(settings: OperatorSettings): Promise<never> {
   const { kubeConfig, namespace, routesNamespace, watchNamespaces, grants, externalUrl } = settings
   setFlagsFromString(`--heap-growing-percent=${heapGrowingPercent}`)
@@ -91,7 +92,7 @@ export async function runOperatorProcess(settings: OperatorSettings): Promise<ne
     },
     metrics,
   })
-  await admin.listen(settings.adminListen)
+  await orStartError(admin.listen(settings.adminListen), '--admin-listen', settings.adminListen)
   const ending = new AbortController()
   void stopped.then((signal) => {
     isStopping = true

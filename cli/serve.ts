@@ -31,6 +31,7 @@ import type { Command } from './main.ts'
 import { createRedirectNotice } from './redirects.ts'
 import type { RouteFeed } from './route-feed.ts'
 import { type Address, readServeSettings, type ServeSettings, serveFlags } from './serve-settings.ts'
+import { orStartError, refusedBySystem, StartError } from './start-error.ts'
 import { readVersion, untilToldToStop } from './starting.ts'
 import { tellSweeps } from './sweeps.ts'
 
@@ -48,30 +49,14 @@ const flushMs = 5_000
 /** What Redis loses with its data is at most the counts of so long. */
 const snapshotMs = 5 * 60_000
 
-/** A start that cannot succeed: what a person must change, in one line each. */
-class StartError extends Error {
-  override readonly name = 'StartError'
-  readonly problems: readonly string[]
-  constructor(problems: readonly string[]) {
-    super(problems.join('\n'))
-    this.problems = problems
-  }
-}
-
-/** Serves pulls until the process is told to stop; resolves with its exit code. */
+/** Serves pulls until the process is told to stop; resolves with its exit code. Throws StartError. */
 export async function serve(
   settings: ServeSettings,
   environment: NodeJS.ProcessEnv,
   openFeed: () => Promise<RouteFeed>,
 ): Promise<number> {
-  try {
-    await run(settings, environment, await openFeed())
-    return 0
-  } catch (error) {
-    if (!(error instanceof StartError)) throw error
-    for (const problem of error.problems) process.stderr.write(`headwater: ${problem}\n`)
-    return 1
-  }
+  await run(settings, environment, await openFeed())
+  return 0
 }
 
 async function run(settings: ServeSettings, environment: NodeJS.ProcessEnv, feed: RouteFeed): Promise<void> {
@@ -273,9 +258,7 @@ async function openStores(
   } catch (error) {
     if (error instanceof FolderInUseError) throw new StartError([`${flag}: ${error.message}`])
     if (error instanceof BucketSettingsError) throw new StartError([`--s3-bucket: ${error.message}`])
-    const { code } = error as NodeJS.ErrnoException
-    if (code !== undefined && code in reasons) throw new StartError([`${flag}: ${folder}: ${reasons[code]}`])
-    throw error
+    throw refusedBySystem(error, flag, folder)
   }
 }
 
@@ -287,18 +270,6 @@ function placeOf(data: string, { shared }: ServeSettings): string {
   return `bucket ${s3.bucket} and Redis at ${nodes}; copies of it in ${resolve(spool.folder)}`
 }
 
-const reasons: Readonly<Record<string, string>> = {
-  EACCES: 'this user may not write there',
-  EPERM: 'this user may not write there',
-  EROFS: 'the file system is read-only',
-  ENOTDIR: 'a part of this path is a file',
-  EEXIST: 'this is a file, not a folder',
-  ENOSPC: 'the disk is full',
-  EADDRINUSE: 'another program listens there already; choose another port, or 0 for any',
-  EADDRNOTAVAIL: 'this machine has no such address',
-  ENOTFOUND: 'this host is not known',
-}
-
 async function listenOn(app: ReturnType<typeof createAdmin>, { host, port }: Address): Promise<AddressInfo> {
   await app.listen({ host, port })
   return app.server.address() as AddressInfo
@@ -306,16 +277,6 @@ async function listenOn(app: ReturnType<typeof createAdmin>, { host, port }: Add
 
 function urlOf({ address, port, family }: AddressInfo): string {
   return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`
-}
-
-async function orStartError<T>(listening: Promise<T>, flag: string, { host, port }: Address): Promise<T> {
-  try {
-    return await listening
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    if (code === undefined || !(code in reasons)) throw error
-    throw new StartError([`${flag}: ${host}:${port}: ${reasons[code]}`])
-  }
 }
 
 function tellStoreFailure(log: Log, metrics: Observer, operation: string, error: unknown): void {

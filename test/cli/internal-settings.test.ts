@@ -56,6 +56,13 @@ it.each([
   expect(problems).toEqual([expect.stringMatching(/^--internal-url: /)])
 })
 
+it('says what --internal-url and --cluster-key-file are of no use without', () => {
+  expect(read(['--internal-url', 'http://10.0.0.7:5053']).problems).toEqual([
+    '--internal-listen: is needed with --internal-url',
+    '--internal-listen: is needed with --cluster-key-file',
+  ])
+})
+
 it('takes the flags that the page about the operator begins with', () => {
   const page = readFileSync('docs/operator.md', 'utf8')
   const [block = ''] = /```sh\n[^`]*headwater operator[^`]*```/.exec(page) ?? []

@@ -1,3 +1,4 @@
+import { writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
@@ -58,3 +59,23 @@ it.each([
   expect(stderr).toMatch(line)
   expect(code).toBeGreaterThan(0)
 })
+
+it('ends at once with one line for a busy port of the operator', async () => {
+  const kubeconfig = join(await temporaryFolder(), 'kubeconfig')
+  await writeFile(kubeconfig, JSON.stringify(nowhere))
+  const command = ['cli/main.ts', 'operator', '--kubeconfig', kubeconfig, '--admin-listen']
+  const { code, stderr } = await run(process.execPath, [...command, `127.0.0.1:${busyPort()}`], {
+    timeoutMs: 20_000,
+  })
+  expect(stderr).toMatch(/^headwater: --admin-listen: .*\n$/)
+  expect(code).toBe(1)
+})
+
+const nowhere = {
+  apiVersion: 'v1',
+  kind: 'Config',
+  clusters: [{ name: 'a', cluster: { server: 'https://127.0.0.1:9' } }],
+  users: [{ name: 'a', user: {} }],
+  contexts: [{ name: 'a', context: { cluster: 'a', user: 'a' } }],
+  'current-context': 'a',
+}
