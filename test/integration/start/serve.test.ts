@@ -2,16 +2,23 @@ import { writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { temporaryFolder } from '../../rig/headwater.ts'
+import { removeFolder, temporaryFolder } from '../../rig/headwater.ts'
 import { run } from '../../rig/process.ts'
 
 const busy = createServer()
 const busyPort = () => (busy.address() as { port: number }).port
-beforeAll(() => new Promise<void>((resolve) => busy.listen(0, '127.0.0.1', resolve)))
-afterAll(() => busy.close())
+let folder: string
+beforeAll(async () => {
+  await new Promise<void>((resolve) => busy.listen(0, '127.0.0.1', resolve))
+  folder = await temporaryFolder()
+})
+afterAll(async () => {
+  busy.close()
+  await removeFolder(folder)
+})
 
 async function start(args: readonly string[], env: Record<string, string> = {}) {
-  const data = join(await temporaryFolder(), 'data')
+  const data = join(folder, 'data')
   const ports = ['--listen', '127.0.0.1:0', '--admin-listen', '127.0.0.1:0']
   const command = ['cli/main.ts', 'serve', '--config', 'examples/local-registry.yaml', '--data', data]
   return run(process.execPath, [...command, ...ports, ...args], { env, timeoutMs: 20_000 })
@@ -61,7 +68,7 @@ it.each([
 })
 
 it('ends at once with one line for a busy port of the operator', async () => {
-  const kubeconfig = join(await temporaryFolder(), 'kubeconfig')
+  const kubeconfig = join(folder, 'kubeconfig')
   await writeFile(kubeconfig, JSON.stringify(nowhere))
   const command = ['cli/main.ts', 'operator', '--kubeconfig', kubeconfig, '--admin-listen']
   const { code, stderr } = await run(process.execPath, [...command, `127.0.0.1:${busyPort()}`], {
