@@ -239,12 +239,13 @@ export function createBucket(options: BucketOptions): Bucket {
 
     async check() {
       try {
-        const command = new HeadBucketCommand({ Bucket: bucket })
+        // unlike that of a HEAD, its answer says why not
+        const command = new ListObjectsV2Command({ Bucket: bucket, MaxKeys: 1 })
         await breaker.run((abortSignal) => s3.send(command, { abortSignal }), limits.answerMs)
         return true
       } catch (error) {
         const cause = error instanceof StoreUnavailableError ? error.cause : error
-        const problem = settingsProblems[statusOf(cause) ?? 0]
+        const problem = isExpired(cause) ? undefined : settingsProblems[statusOf(cause) ?? 0]
         if (problem !== undefined) throw new BucketSettingsError(`bucket ${bucket}: ${problem}`, { cause })
         breaker.open(new StoreUnavailableError(`bucket ${bucket}: ${whyAway(cause)}`, { cause }))
         return false
@@ -362,12 +363,17 @@ const settingsProblems: Readonly<Record<number, string>> = {
   404: 'there is no such bucket',
 }
 
+/** Credentials that are renewed by others, in time. */
+function isExpired(error: unknown): boolean {
+  return error instanceof S3ServiceException && /^(?:Expired|Invalid)Token$|^TokenRefresh/.test(error.name)
+}
+
 function whyAway(error: unknown): string {
-  if (statusOf(error) === 403)
-    return 'S3 refuses these credentials, or they have no s3:ListBucket for it (403)'
-  return error instanceof S3ServiceException
-    ? `S3 answered ${statusOf(error)}`
-    : `S3 cannot be reached: ${(error as Error).message}`
+  if (!(error instanceof S3ServiceException)) return `S3 cannot be reached: ${(error as Error).message}`
+  const said = `${statusOf(error)} ${error.name}`
+  if (isExpired(error)) return `the credentials for S3 are not good any more (${said})`
+  if (statusOf(error) !== 403) return `S3 answered ${said}`
+  return `S3 refuses these credentials, or they have no s3:ListBucket for it (${said})`
 }
 
 function statusOf(error: unknown): number | undefined {

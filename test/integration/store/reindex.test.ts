@@ -116,7 +116,7 @@ describeWithParts(['redis-server', 'versitygw'], 'headwater reindex', () => {
     vi.stubEnv('AWS_SECRET_ACCESS_KEY', s3.credentials.AWS_SECRET_ACCESS_KEY)
     expect([refused.code, refused.stderr]).toEqual([
       1,
-      `headwater: bucket ${bucket}: S3 refuses these credentials, or they have no s3:ListBucket for it (403)\n`,
+      `headwater: bucket ${bucket}: S3 refuses these credentials, or they have no s3:ListBucket for it (403 SignatureDoesNotMatch)\n`,
     ])
   })
 })
