@@ -24,7 +24,7 @@ export interface LeaderElectionOptions {
   readonly wallNow?: () => Date
   readonly random?: () => number
   readonly sleep?: (ms: number, signal: AbortSignal) => Promise<void>
-  /** Told of the holder whenever it is another, and of why the Lease cannot be had. */
+  /** Told of the holder whenever it is another, and once for each reason why the Lease cannot be had. */
   onHolder?(identity: string): void
   onFailure?(error: unknown): void
 }
@@ -62,6 +62,8 @@ export function createLeaderElection({
   let holder: string | undefined
   let heldSince: number | undefined
   let isOver = false
+  /** The last reason why the Lease could not be had, since it could be read and written. */
+  let failing: string | undefined
 
   const isLeading = () => heldSince !== undefined && !isOver && now() - heldSince < renewDeadlineMs
 
@@ -144,10 +146,11 @@ export function createLeaderElection({
   /** Undefined where it failed or was not answered in time: shortly after the signal is aborted, at the latest. */
   async function attempt(withinMs: number, signal: AbortSignal): Promise<boolean | undefined> {
     const answered = new AbortController()
-    const held = tryHold().catch((error: unknown) => {
-      tellFailure(error)
-      return undefined
-    })
+    const succeed = (isOurs: boolean) => {
+      failing = undefined
+      return isOurs
+    }
+    const held = tryHold().then(succeed, tellFailure)
     const late = async () => {
       await sleep(withinMs, AbortSignal.any([signal, answered.signal]))
       await sleep(signal.aborted ? graceMs : 0, answered.signal)
@@ -156,9 +159,12 @@ export function createLeaderElection({
     return Promise.race([held, late()]).finally(() => answered.abort())
   }
 
-  function tellFailure(caught: unknown): void {
+  function tellFailure(caught: unknown): undefined {
     const error = toApiError(caught)
-    if (!isStatus(error, 409)) onFailure(error)
+    if (isStatus(error, 409)) return
+    const reason = String(error)
+    if (reason !== failing) onFailure(error)
+    failing = reason
   }
 
   async function release(): Promise<void> {

@@ -101,7 +101,7 @@ export interface OperatorScopeOptions {
   readonly leaseMs?: number
   readonly now?: () => number
   readonly sleep?: (ms: number, signal: AbortSignal) => Promise<void>
-  /** Told of the first installation that may watch the same, and why the Leases cannot be read. */
+  /** Told of the first installation that may watch the same, and once for each reason why the Leases cannot be read. */
   onWait?(namespace: string): void
   onFailure?(error: unknown): void
 }
@@ -124,6 +124,13 @@ export function createOperatorScope({
     { readonly version: string; readonly at: number; readonly isRenewed: boolean }
   >()
   let isSettled = false
+  let failing: string | undefined
+
+  function tellFailure(error: unknown): void {
+    const reason = String(error)
+    if (reason !== failing) onFailure(error)
+    failing = reason
+  }
 
   function livenessOf({ uid, version }: Claim): Liveness {
     const before = seen.get(uid)
@@ -165,7 +172,7 @@ export function createOperatorScope({
           if (waitsFor === undefined && verdict.because !== undefined) onWait(verdict.because.namespace)
           waitsFor ??= verdict.because?.namespace
         } catch (error) {
-          onFailure(error)
+          tellFailure(error)
         }
       }
       return undefined

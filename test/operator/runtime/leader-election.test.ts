@@ -253,6 +253,23 @@ describe('an election', () => {
     expect(leases.lease?.spec?.holderIdentity).toBe('')
   })
 
+  it('says once for a while that the API server is away, and again the next time', async () => {
+    const leases = fakeLeases()
+    const failures: unknown[] = []
+    leases.lease = { spec: { holderIdentity: 'b', leaseDurationSeconds: 15 } }
+    const a = candidate('a', leases.client, { onFailure: (error) => failures.push(error), retryMs: 5 })
+    for (const times of [1, 2]) {
+      leases.isDown = true
+      await expect.poll(() => failures.length, patient).toBe(times)
+      await sleep(100)
+      expect(failures).toHaveLength(times)
+      leases.isDown = false
+      await sleep(100)
+    }
+    a.ending.abort()
+    await a.outcome
+  })
+
   it('ends without a word when it is stopped before it ever led', async () => {
     const leases = fakeLeases()
     leases.lease = { spec: { holderIdentity: 'b', leaseDurationSeconds: 15 } }
