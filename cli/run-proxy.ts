@@ -70,6 +70,7 @@ async function openFeed(
     follow(take, { log, metrics, signal }) {
       begin({ log, signal })
       const told = createTeller(log)
+      let isServing = last !== undefined
       signal.addEventListener('abort', client.close, { once: true })
       void watchRoutes({
         source,
@@ -78,10 +79,13 @@ async function openFeed(
         onFailure: (error) =>
           log.logger.warn(
             { err: error, routesNamespace },
-            'the routes cannot be read; the last ones are served on',
+            isServing
+              ? 'the routes cannot be read; the last ones are served on'
+              : 'the routes cannot be read; nothing is served before they are',
           ),
         onRecovery: () => log.logger.info({ routesNamespace }, 'the routes can be read again'),
         async onSet(set) {
+          isServing = true
           take(set.documents, servedOf(set.taken, set.problems))
           metrics.configReloaded(set.problems.length === 0, new Date())
           told(set)
