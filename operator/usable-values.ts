@@ -50,9 +50,10 @@ function trimCertificates(text: string): string {
   let trimmed = ''
   for (let at = text.indexOf(begin); at >= 0 && trimmed.length <= longestDocument; ) {
     const next = text.indexOf(begin, at + begin.length)
-    const last = text.indexOf(end, at)
-    const isEnded = last >= 0 && (next < 0 || last < next) && last - at <= longestDocument
-    trimmed += `${isEnded ? text.slice(at, last + end.length) : begin}\n`
+    const part = text.slice(at, next < 0 ? undefined : next)
+    const length = part.indexOf(end) + end.length
+    const isWhole = length >= end.length && length <= longestDocument
+    trimmed += `${isWhole ? part.slice(0, length) : begin}\n`
     at = next
   }
   return copied(trimmed)

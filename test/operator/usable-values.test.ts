@@ -114,6 +114,12 @@ describe('what is kept of certificates', () => {
     expect(message).toMatch(/holds no certificates in PEM/)
   })
 
+  it('is found at once in a text that is made to take long', () => {
+    const begun = '-----BEGIN CERTIFICATE-----'.repeat(35_000)
+    for (let time = 0; time < 10; time++)
+      expect(configMap(`${begun}-----END`).data['ca.crt']).toMatch(/^-----B/)
+  })
+
   it.each([
     ['a Secret', 'Secret', (text: string) => secret('basic-auth', { 'ca.crt': text })],
     ['a ConfigMap', 'ConfigMap', (text: string) => configMap(text)],

@@ -196,6 +196,20 @@ it.each<[string, Secret | undefined, string, string, string]>([
     'the password in Secret login is no UTF-8, or has a byte order mark',
   ],
   [
+    'an account with very many NULs in it, which no time is spent on',
+    dockerConfig(
+      Object.fromEntries(
+        ['a', 'b', 'c'].map((path) => [
+          `quay.io/${path}`,
+          { auth: Buffer.from(`me:${'\0'.repeat(140_000)}x`).toString('base64') },
+        ]),
+      ),
+    ),
+    'https://quay.io',
+    'CredentialsInvalid',
+    'the password in Secret login is too long',
+  ],
+  [
     'a byte order mark',
     basicAuth({ ...login, password: `\uFEFF${canary}` }, host('quay.io')),
     'https://quay.io',
