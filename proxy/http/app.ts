@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import type { Server } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify'
 import type { Log } from '../log.ts'
@@ -84,10 +84,12 @@ export function createApp({ pull, table, log, metrics, limits: given }: AppOptio
     serverFactory: (router) =>
       createListener(limits, connections, (request, response) => {
         if (draining) response.shouldKeepAlive = false
-        hot.follow(table())
-        if (!hot.answer(request, response)) {
-          connections.inTurn(request.socket, response, () => (router as Handler)(request, response))
-        }
+        // else an earlier answer is not taken yet, and this one would wait in memory
+        const isNext = response.socket !== null
+        if (isNext && answerHot(request, response)) return
+        connections.inTurn(request.socket, response, () => {
+          if (isNext || !answerHot(request, response)) (router as Handler)(request, response)
+        })
       }),
   })
   app.removeAllContentTypeParsers()
@@ -99,6 +101,11 @@ export function createApp({ pull, table, log, metrics, limits: given }: AppOptio
   app.route({ method: ['GET', 'HEAD'], url: '*', handler: answer })
   app.setNotFoundHandler(answer)
   const server = app.server as Server
+
+  function answerHot(request: IncomingMessage, response: ServerResponse): boolean {
+    hot.follow(table())
+    return hot.answer(request, response)
+  }
 
   async function answer(request: FastifyRequest, reply: FastifyReply): Promise<void> {
     reply.hijack()

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createRouteTable } from '../../../proxy/route-table.ts'
 import { type Edge, putBlob, putManifest, registry, startEdge, tableOf } from './fixtures.ts'
@@ -79,6 +80,20 @@ describe('an answer with a lease', () => {
     for (const expected of [bytes, bytes, other.bytes, bytes, other.bytes, other.bytes, bytes]) {
       expect((await wire.next())?.body).toEqual(expected)
     }
+    wire.socket.destroy()
+  })
+
+  it('is given to a client that sends many requests at once as it takes the answers', async () => {
+    putManifest(edge.pull, 'alpine', 'latest', { bytes: randomBytes(200_000), lease })
+    await request(edge.port, path)
+    const wire = await openWire(edge.port)
+    wire.socket.pause()
+    wire.write(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`.repeat(500))
+    await expect.poll(() => uses).toBeGreaterThan(0)
+    await sleep(500)
+    expect(uses).toBeLessThan(250)
+    wire.socket.resume()
+    for (let count = 0; count < 500; count++) expect((await wire.next())?.body.length).toBe(200_000)
     wire.socket.destroy()
   })
 
