@@ -78,7 +78,7 @@ async function run(settings: ServeSettings, environment: NodeJS.ProcessEnv, feed
   }
   const data = resolve(settings.data)
   const proxyUrl = proxyOf(environment)
-  const stores = await openStores(data, settings, observer)
+  const stores = await openStores(data, settings, observer, metrics)
   open.defer(() => stores.close())
 
   const plainClient = createUpstreamClient({
@@ -241,12 +241,14 @@ async function openStores(
   data: string,
   { dataMaxBytes, shared }: ServeSettings,
   observer: SharedStoresObserver,
+  metrics: Pick<Metrics, 'storeAvailable'>,
 ): Promise<SharedStores> {
   const [flag, folder] = shared ? ['--spool', resolve(shared.spool.folder)] : ['--data', data]
   try {
     if (shared) {
       // Only then: the clients of S3 and Redis cost a start without them time and memory.
       const { openSharedStores } = await import('../proxy/store/shared-stores.ts')
+      for (const store of ['redis', 's3'] as const) metrics.storeAvailable(store, true)
       return await openSharedStores({ ...shared, observer })
     }
     return {

@@ -81,6 +81,8 @@ describeWithParts(['redis-server', 'versitygw'], 'one replica over S3 and Redis'
     await pullAll(second)
     expect(await second.metric('headwater_store_failures_total')).toBe(0)
     expect(await (await fetch(`${second.adminUrl}/readyz`)).text()).toBe('ok\n')
+    for (const store of ['redis', 's3'])
+      expect(await second.metric('headwater_store_available', { store })).toBe(1)
   })
 
   it('R5 and R6: loses no image by FLUSHALL, also with the upstream stopped', async () => {
