@@ -10,6 +10,8 @@ export interface Question<T> {
   write(answer: T): string | undefined
   /** Undefined for what is not such an answer. */
   read(text: string): T | undefined
+  /** Told of the trouble of another replica, which is ours then too. */
+  heard?(trouble: UpstreamError): void
 }
 
 /** Asks, or has the answer of another replica that is asking the same now; its trouble too. */
@@ -115,7 +117,12 @@ async function believe<T>(text: string, question: Question<T>): Promise<T> {
   const { answer, trouble } = parseWord(text)
   if (trouble) {
     const { kind, message, status, retryAfterSeconds } = trouble
-    throw new UpstreamError(kind, message, { ...(status !== undefined && { status }), retryAfterSeconds })
+    const heard = new UpstreamError(kind, message, {
+      ...(status !== undefined && { status }),
+      retryAfterSeconds,
+    })
+    question.heard?.(heard)
+    throw heard
   }
   return (answer === undefined ? undefined : question.read(answer)) ?? (await question.ask())
 }

@@ -14,6 +14,8 @@ export interface Health {
    * or go out themselves once it succeeds.
    */
   run<T>(upstream: UpstreamRoute, send: () => Promise<T>): Promise<T>
+  /** What another replica met with: how long the upstream said that it is to be left alone holds for all. */
+  heard(upstream: UpstreamRoute, error: UpstreamError): void
 }
 
 const longestRetryAfterSeconds = 60
@@ -96,6 +98,12 @@ export function createHealth({ now, observer }: { now: () => number; observer: O
         if (failure) throw failure
       }
       return isOpen(state) ? probing(upstream, state, send) : tracked(upstream, state, send)
+    },
+
+    heard(upstream, error) {
+      // without a status it was not asked: what replicas kept telling each other would never end
+      if (error.status === undefined || error.retryAfterSeconds === undefined) return
+      failed(upstream, stateOf(upstream), error)
     },
   }
 }

@@ -131,7 +131,8 @@ export function createQuestions({
     if (known) return known
     const { upstream, repository } = place
     const key = keyOf(method, upstream.id, upstream.origin, repository, resource)
-    const answer = await flight(key, firstByteMs, question)
+    const heard = (trouble: UpstreamError) => health.heard(upstream, trouble)
+    const answer = await flight(key, firstByteMs, { ...question, heard })
     if (isNo(answer)) remember(place, method, resource, answer)
     return answer
   }
