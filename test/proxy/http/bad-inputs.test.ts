@@ -567,6 +567,20 @@ describe('the wire', () => {
     wire.socket.destroy()
   })
 
+  it('G115: one that sends requests on and on while it waits for an answer is closed', async () => {
+    let go = () => {}
+    const gone = new Promise<void>((resolve) => {
+      go = resolve
+    })
+    edge.pull.before = () => gone
+    const wire = await openWire(edge.port)
+    wire.write(`${get}\r\n${'GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(20_000)}`)
+    expect(await wire.end()).toBe('')
+    go()
+    edge.pull.before = () => {}
+    await expectStillServing()
+  })
+
   it('G115: of pipelined pulls only one runs at a time', async () => {
     let running = 0
     let most = 0
