@@ -1,11 +1,13 @@
+import { isDeepStrictEqual as isSame } from 'node:util'
 import type { CacheCount, ProxyState, UpstreamWord } from '../../proxy/routes.ts'
 import type { Delivered, Delivery } from '../delivery.ts'
-import { isSame, type Verdict } from '../runtime/conditions.ts'
+import type { Verdict } from '../runtime/conditions.ts'
 import { createDamper } from './damper.ts'
 import {
+  type Asked,
   countsOf,
+  createJudge,
   judgeHealth,
-  judgeProgrammed,
   notAsked,
   type ProxyView,
   proxiesUnknown,
@@ -32,10 +34,7 @@ const healthMs = { baseMs: 10_000, maxMs: 10 * 60_000 }
 const countMs = { baseMs: 10 * 60_000, maxMs: 10 * 60_000 }
 
 /** What was asked about and is not served by all yet. */
-interface Unsettled {
-  readonly kind: Delivered
-  readonly key: string
-  readonly revision: string
+interface Unsettled extends Asked {
   readonly verdict: Verdict
 }
 
@@ -55,13 +54,12 @@ export function createFleet({ now }: { readonly now: () => number }): Fleet {
   const counts = createDamper<CacheCount | undefined>({ ...countMs, now, isSame, onTaken })
   const all = () => (views === undefined ? [] : [...views.values()])
 
-  function judge({ kind, key, revision }: Pick<Unsettled, 'kind' | 'key' | 'revision'>): Verdict {
-    return views === undefined ? unknown : judgeProgrammed(all(), { kind, key, revision })
-  }
+  const judge = (): ((asked: Asked) => Verdict) => (views === undefined ? () => unknown : createJudge(all()))
 
   function settle(): void {
+    const verdictOn = judge()
     for (const each of unsettled.values()) {
-      if (!isSameVerdict(judge(each), each.verdict)) tell(each.kind, each.key)
+      if (!isSameVerdict(verdictOn(each), each.verdict)) tell(each.kind, each.key)
     }
   }
 
@@ -119,7 +117,7 @@ export function createFleet({ now }: { readonly now: () => number }): Fleet {
     programmed(kind, key, revision, before) {
       const served = servedBy(revision)
       const verdict =
-        before !== undefined && isSameVerdict(before, served) ? served : judge({ kind, key, revision })
+        before !== undefined && isSameVerdict(before, served) ? served : judge()({ kind, key, revision })
       if (verdict.status === 'True') unsettled.delete(`${kind} ${key}`)
       else unsettled.set(`${kind} ${key}`, { kind, key, revision, verdict })
       return verdict

@@ -19,24 +19,32 @@ export function servedBy(revision: string): Verdict {
   }
 }
 
-export function judgeProgrammed(
-  views: readonly ProxyView[],
-  { kind, key, revision }: { readonly kind: Delivered; readonly key: string; readonly revision: string },
-): Verdict {
+export interface Asked {
+  readonly kind: Delivered
+  readonly key: string
+  readonly revision: string
+}
+
+/** Judges any number of documents by the same views: what is the same for all of them is looked at once. */
+export function createJudge(views: readonly ProxyView[]): (asked: Asked) => Verdict {
   const states = readyStates(views)
-  const behind = states.filter((state) => revisionsOf(state, kind)[key] !== revision)
-  const refusing = refusalOf(behind, kind, key)
-  if (refusing !== undefined) {
-    const message = `a proxy cannot take it, and serves what it had before: ${refusing}`
-    return { status: 'False', reason: 'NotTaken', message }
-  }
-  if (behind.length > 0) return pending
   const [trouble] = views.flatMap((view) => view.trouble ?? []).toSorted()
-  if (trouble !== undefined) {
-    return { status: 'Unknown', reason: 'ProxyUnreachable', message: `a proxy cannot be asked: ${trouble}` }
+  const isUnasked = views.some(({ state }) => state === undefined)
+
+  return ({ kind, key, revision }) => {
+    const behind = states.filter((state) => revisionsOf(state, kind)[key] !== revision)
+    const refusing = refusalOf(behind, kind, key)
+    if (refusing !== undefined) {
+      const message = `a proxy cannot take it, and serves what it had before: ${refusing}`
+      return { status: 'False', reason: 'NotTaken', message }
+    }
+    if (behind.length > 0) return pending
+    if (trouble !== undefined) {
+      return { status: 'Unknown', reason: 'ProxyUnreachable', message: `a proxy cannot be asked: ${trouble}` }
+    }
+    if (isUnasked) return notAsked
+    return states.length === 0 ? noProxies : servedBy(revision)
   }
-  if (views.some(({ state }) => state === undefined)) return notAsked
-  return states.length === 0 ? noProxies : servedBy(revision)
 }
 
 /** Of all that is said of it by proxies that can be asked; a word about another document counts for what it is worth. */

@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest'
 import { documentName } from '../../../operator/documents.ts'
 import {
   countsOf,
+  createJudge,
   judgeHealth,
-  judgeProgrammed,
   type ProxyView,
   servedBy,
   sumCounts,
@@ -60,23 +60,22 @@ describe('Programmed', () => {
     ['one cannot take it', [serves('r2'), serves('r1', { problems })], 'False', 'NotTaken'],
     ['one takes it again', [serves('r2', { problems })], 'True', 'Programmed'],
   ])('when %s', (_name, views, status, reason) => {
-    expect(judgeProgrammed(views, asked)).toMatchObject({ status, reason })
+    expect(createJudge(views)(asked)).toMatchObject({ status, reason })
   })
 
   it('speaks of an Upstream by the revision of its document', () => {
     const views = [view({ upstreams: { 'a/hub': 'u1' } })]
-    const of = (revision: string) =>
-      judgeProgrammed(views, { kind: 'Upstream', key: 'a/hub', revision }).status
+    const of = (revision: string) => createJudge(views)({ kind: 'Upstream', key: 'a/hub', revision }).status
     expect([of('u1'), of('u2')]).toEqual(['True', 'False'])
   })
 
   it('says which revision, and the same words however many proxies there are', () => {
-    const one = judgeProgrammed([serves('r2')], asked)
-    expect(judgeProgrammed([serves('r2'), serves('r2'), serves('r2')], asked)).toEqual(one)
+    const one = createJudge([serves('r2')])(asked)
+    expect(createJudge([serves('r2'), serves('r2'), serves('r2')])(asked)).toEqual(one)
     expect(one).toEqual(servedBy('r2'))
     expect(servedBy('r3')).not.toEqual(one)
-    const lagging = judgeProgrammed([serves('r1'), serves('r2')], asked)
-    expect(judgeProgrammed([serves('r1'), serves('r1')], asked)).toEqual(lagging)
+    const lagging = createJudge([serves('r1'), serves('r2')])(asked)
+    expect(createJudge([serves('r1'), serves('r1')])(asked)).toEqual(lagging)
   })
 })
 
