@@ -1,4 +1,4 @@
-import { expect, it } from 'vitest'
+import { expect, it, onTestFinished } from 'vitest'
 import { digestOf } from '../../../proxy/oci/digest.ts'
 import { StoreUnavailableError } from '../../../proxy/store/breaker.ts'
 import { guardRedis } from '../../../proxy/store/guarded-redis.ts'
@@ -20,9 +20,14 @@ const entry: TagEntry = {
 describeWithParts(['redis-server'], 'R7: a Redis that has become a replica', () => {
   it('is away until it takes writes again, and is told then of what it did not take', async () => {
     const server = await startRedis()
+    onTestFinished(() => server.close())
     const connection = connectToRedis(parseRedisAddress(server.url)!)
     const changes: boolean[] = []
     const guarded = guardRedis(connection, (available) => changes.push(available))
+    onTestFinished(() => {
+      guarded.close()
+      connection.close()
+    })
     const index = createSoftIndex(createRedisIndexStore({ redis: guarded }))
     expect(await connection.ready(5_000)).toBe(true)
     await index.putTag(tag, entry)
@@ -43,8 +48,5 @@ describeWithParts(['redis-server'], 'R7: a Redis that has become a replica', () 
     await expect.poll(() => guarded.available, { timeout: 10_000 }).toBe(true)
     await index.catchUp()
     expect(await index.getTag(tag)).toEqual(moved)
-    guarded.close()
-    connection.close()
-    await server.close()
   })
 })

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { inspect } from 'node:util'
-import { afterEach, beforeEach, expect, it } from 'vitest'
+import { afterEach, beforeEach, expect, it, onTestFinished } from 'vitest'
 import { parseRedisAddress } from '../../../proxy/store/redis-address.ts'
 import { connectToRedis, RedisReplyError, subscribeToRedis } from '../../../proxy/store/redis-connection.ts'
 import { createFakeRedis, type FakeRedis, nonsenseReplies } from '../../rig/fake-redis.ts'
@@ -67,6 +67,7 @@ it('R17: fifty that lost their Redis ask for it now and then, each at a time of 
 it('R13: says what Redis said to its connection, and nothing of the password', async () => {
   redis.refuseLogin('-WRONGPASS invalid username-password pair or user is disabled.\r\n')
   const connection = connectToRedis(parseRedisAddress(`redis://me:canary-password@127.0.0.1:${redis.port}`)!)
+  onTestFinished(() => connection.close())
   expect(await connection.ready(200)).toBe(false)
   expect(connection.trouble()).toMatch(/^WRONGPASS/)
   const error: unknown = await connection.send('HMGET', 'a', 'v').catch((reason: unknown) => reason)
@@ -75,7 +76,6 @@ it('R13: says what Redis said to its connection, and nothing of the password', a
   redis.refuseLogin(undefined)
   expect(await connection.ready(10_000)).toBe(true)
   expect(connection.trouble()).toBeUndefined()
-  connection.close()
 })
 
 it.each([
