@@ -16,6 +16,8 @@ import {
   S3ServiceException,
   UploadPartCommand,
 } from '@aws-sdk/client-s3'
+import { UndiciHttpHandler } from '@smithy/undici-http-handler'
+import { Agent } from 'undici'
 import { NoRoomError } from './blob-store.ts'
 import { createBreaker, inTime, StoreUnavailableError } from './breaker.ts'
 import { BucketSettingsError } from './bucket-settings-error.ts'
@@ -296,7 +298,13 @@ function createClient({
   /** Of another client, which then asks for them for both. */
   credentials?: S3Client['config']['credentials']
 }): S3Client {
-  const agent = { keepAlive: true, maxSockets }
+  const dispatcher = new Agent({
+    connections: maxSockets,
+    connect: { timeout: connectMs },
+    headersTimeout: socketMs,
+    bodyTimeout: socketMs,
+    allowH2: false,
+  })
   const found = new S3Client().config.region
   return new S3Client({
     ...(endpoint === undefined ? {} : { endpoint, forcePathStyle: true }),
@@ -308,12 +316,7 @@ function createClient({
     ...(credentials && { credentials }),
     followRegionRedirects: false,
     maxAttempts: 3,
-    requestHandler: {
-      connectionTimeout: connectMs,
-      socketTimeout: socketMs,
-      httpAgent: agent,
-      httpsAgent: agent,
-    },
+    requestHandler: new UndiciHttpHandler({ dispatcher }),
   })
 }
 
