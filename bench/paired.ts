@@ -29,7 +29,7 @@ export async function measurePaired(
     const servers: Measurable = { embedded: [embedded], one: replicas }
     await warm(cases, servers)
     for (const kase of cases)
-      all.get(kase)!.push(await measure(kase, servers, { ...extent, warmUpSeconds: 2 }))
+      all.get(kase)!.push(await measure(kase, servers, { ...extent, warmUpSeconds: 6 }))
     for (const server of [embedded, ...replicas]) await server.stop()
   }
   return formatPaired(all, extent)

@@ -17,7 +17,6 @@ import {
   UploadPartCommand,
 } from '@aws-sdk/client-s3'
 import { UndiciHttpHandler } from '@smithy/undici-http-handler'
-import { Agent } from 'undici'
 import { NoRoomError } from './blob-store.ts'
 import { createBreaker, inTime, StoreUnavailableError } from './breaker.ts'
 import { BucketSettingsError } from './bucket-settings-error.ts'
@@ -298,13 +297,13 @@ function createClient({
   /** Of another client, which then asks for them for both. */
   credentials?: S3Client['config']['credentials']
 }): S3Client {
-  const dispatcher = new Agent({
+  const dispatcher = {
     connections: maxSockets,
     connect: { timeout: connectMs },
     headersTimeout: socketMs,
     bodyTimeout: socketMs,
     allowH2: false,
-  })
+  }
   const found = new S3Client().config.region
   return new S3Client({
     ...(endpoint === undefined ? {} : { endpoint, forcePathStyle: true }),
