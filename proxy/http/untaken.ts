@@ -12,6 +12,7 @@ export function createUntaken(most: number): Untaken {
 
   return {
     add(response, bytes) {
+      if (response.destroyed) return true // nothing of it is kept
       if (total > 0 && total + bytes > most) return false
       total += bytes
       response.once('close', () => {
