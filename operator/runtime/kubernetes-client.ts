@@ -35,7 +35,7 @@ export interface KubernetesClient {
     onEvent: (event: WatchEvent) => void,
     signal: AbortSignal,
   ): Promise<void>
-  /** Ends every request that is under way, and all that come later. */
+  /** Ends every request that is under way, and all that come later, with an ApiError. */
   close(): void
 }
 
@@ -99,7 +99,7 @@ export function createKubernetesClient({
         throw error
       }
     },
-    close: () => closing.abort(),
+    close: () => closing.abort(new ApiError(undefined, 'ECANCELED')),
   }
 }
 

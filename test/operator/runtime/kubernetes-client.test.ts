@@ -84,6 +84,17 @@ it('gives a request up that is never answered', async () => {
   await expect(list()).rejects.toMatchObject({ reason: 'ETIMEDOUT' })
 })
 
+it('rejects what is under way when it is closed, and what comes later, as other trouble of the network', async () => {
+  server.fail('list', 1, 'never')
+  const asked = list()
+  const isCanceled = { name: 'ApiError', status: undefined, reason: 'ECANCELED' }
+  const rejected = expect(asked).rejects.toMatchObject(isCanceled)
+  await expect.poll(() => server.requests.length).toBe(1)
+  client.close()
+  await rejected
+  await expect(list()).rejects.toMatchObject(isCanceled)
+})
+
 it.each([429, 503])('asks again when a %i says when, and not for ever', async (status) => {
   server.fail('list', 2, { status, headers: { 'retry-after': '0' } })
   await list()
