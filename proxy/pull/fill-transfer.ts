@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Observer } from '../observer.ts'
 import { type Digest, hasherFor, hexOf } from '../oci/digest.ts'
-import { UpstreamError } from '../upstream/errors.ts'
+import { BusyError, UpstreamError } from '../upstream/errors.ts'
 
 /** Where the bytes of one blob come from, opened as often as it takes. */
 export interface FillSource {
@@ -91,7 +91,7 @@ export function createTransfer(request: TransferRequest): Transfer {
       if (isWhole(cut)) return received
       const error = cut ?? new UpstreamError('unavailable', `the blob ended after ${received} bytes`)
       if (error instanceof HandedOverError && handedOver++ < maxHandedOver) continue
-      const resumable = error.kind === 'unavailable' || error.kind === 'timeout'
+      const resumable = error.kind === 'unavailable' || error.kind === 'timeout' || error instanceof BusyError
       if (!resumable || resumes === limits.resumes) throw error
       observer.fillResumed(source.upstream)
       await pause(limits.pauseMs * 2 ** resumes++, undefined, { signal }).catch(() => signal.throwIfAborted())

@@ -41,3 +41,10 @@ export class UpstreamError extends Error {
     this.retryAfterSeconds = retryAfterSeconds
   }
 }
+
+/** No place for another blob got free here: it was not asked, which says nothing of it, and soon it may be. */
+export class BusyError extends UpstreamError {
+  constructor(message: string) {
+    super('blocked', message)
+  }
+}

@@ -5,7 +5,7 @@ import { type Ask, createAuthority, type Pass } from './authority.ts'
 import type { UpstreamAnswer, UpstreamRequest } from './client.ts'
 import type { Connections, Purpose } from './connections.ts'
 import { createDeadline, type Deadline } from './deadline.ts'
-import { UpstreamError } from './errors.ts'
+import { BusyError, UpstreamError } from './errors.ts'
 import { type Followed, follow } from './follow.ts'
 import { judge } from './judge.ts'
 import type { UpstreamLimits } from './limits.ts'
@@ -134,7 +134,7 @@ export function createOneUpstream({
       return await blobs.take(signal)
     } catch (error) {
       if (!(error instanceof UpstreamError) || error.kind !== 'timeout') throw error
-      throw new UpstreamError('blocked', `${name}: ${limits.connections} blobs of it are under way already`)
+      throw new BusyError(`${name}: ${limits.connections} blobs of it are under way already`)
     }
   }
 

@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
-import { UpstreamError } from '../../../proxy/upstream/errors.ts'
+import { BusyError, UpstreamError } from '../../../proxy/upstream/errors.ts'
 import {
   type Asked,
   blobOf,
@@ -201,6 +201,17 @@ describe('a cut source', () => {
       expect(script.starts).toHaveLength(2)
     },
   )
+
+  it('is asked again while it has no place for another blob', async () => {
+    const rig = await createRig()
+    const blob = blobOf(size)
+    const refuse = new BusyError('2 blobs of it are under way already')
+    const script = scripted(blob.bytes, [{ until: 1000, ending: 'error' }, { refuse }, { refuse }, {}])
+    const { drunk, stored } = await drinkAll(rig, script, blob)
+    for (const { bytes, error } of drunk) expect([bytes.equals(blob.bytes), error]).toEqual([true, undefined])
+    expect(stored).toBe(true)
+    expect(script.starts).toEqual([0, 1000, 1000, 1000])
+  })
 
   it('is another blob when its size is another', async () => {
     const rig = await createRig()

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { UpstreamClient } from '../../../proxy/upstream/client.ts'
 import { withOutcomes } from '../../../proxy/upstream/with-outcomes.ts'
 import { createFakeUpstream, type FakeUpstream, fault } from '../../rig/fake-upstream.ts'
-import { startClient, upstreamAt } from './doubles.ts'
+import { startClient, startRaw, upstreamAt } from './doubles.ts'
 
 let upstream: FakeUpstream
 let client: UpstreamClient
@@ -54,6 +54,21 @@ describe('what is told of questions', () => {
     setTimeout(() => giveUp.abort(), 50)
     await expect(asked).rejects.toThrow()
     expect(told).toEqual([])
+  })
+
+  it('is nothing where no place for a blob got free: it was not asked', async () => {
+    const { url } = await startRaw((socket) =>
+      socket.write('HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello'),
+    )
+    const busy = withOutcomes(startClient({ limits: { connections: 1 } }), (_upstream, trouble) =>
+      told.push(trouble?.kind),
+    )
+    const resource = `blobs/sha256:${'a'.repeat(64)}`
+    const blob = { upstream: upstreamAt(url), method: 'GET', repository: 'team/app', resource } as const
+    const first = await busy.request(blob)
+    await expect(busy.request({ ...blob, firstByteMs: 100 })).rejects.toMatchObject({ kind: 'blocked' })
+    expect(told).toEqual([undefined])
+    if (first.found) first.body.destroy()
   })
 
   it('is an answer where it was a no', async () => {
