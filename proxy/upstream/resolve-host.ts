@@ -96,7 +96,7 @@ async function ask(name: string, servers: readonly string[] | undefined): Promis
   if (records.length > 0) {
     return {
       addresses: records.map(({ address, family }) => ({ address, family })),
-      ttlSeconds: Math.max(1, Math.min(...records.map(({ ttl }) => ttl))),
+      ttlSeconds: six === noneYet ? 1 : Math.max(1, Math.min(...records.map(({ ttl }) => ttl))),
     }
   }
   const failures = [four.failure, six.failure].filter((failure) => failure !== undefined)
