@@ -183,7 +183,8 @@ export type VirtualRegistry = Readonly<z.infer<typeof VirtualRegistry>>
 export const VirtualRegistryStatus = z.object({
   ...commonStatus,
   url: z.string().max(1024).optional().meta({
-    description: 'The address of its first image prefix, with the scheme, for people and for the printer.',
+    description:
+      'The address of the proxies with its path, for people and for the printer: no host of its own is in it.',
   }),
   imagePrefixes: z
     .array(
