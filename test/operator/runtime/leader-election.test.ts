@@ -208,7 +208,8 @@ describe('an election', () => {
       if (reads === 3) await new Promise(() => {})
       return leases.client.read()
     }
-    const a = candidate('a', { ...leases.client, read })
+    const more = { renewDeadlineMs: 4000, leaseMs: 6000 }
+    const a = candidate('a', { ...leases.client, read }, more)
     await expect.poll(() => reads, patient).toBeGreaterThan(20)
     expect([a.state.isLeading, a.election.isLeading()]).toEqual([true, true])
     a.ending.abort()
