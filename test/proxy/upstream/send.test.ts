@@ -339,7 +339,7 @@ it('I4: keeps every secret out of what it throws', async () => {
   }
 })
 
-it('U2: bodies that are cut at once leave their places to others', async () => {
+it('bodies that are cut at once leave their places to others', async () => {
   let isCutting = true
   const registry = await startRaw((socket) => {
     socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n')
@@ -352,7 +352,7 @@ it('U2: bodies that are cut at once leave their places to others', async () => {
   expect(await drain(await open(client, registry.url, { firstByteMs: 1_000 }))).toMatchObject({ bytes: 2 })
 })
 
-it('U2: questions do not wait for blobs, of which so many are under way at a time', async () => {
+it('questions do not wait for blobs, of which so many are under way at a time', async () => {
   const registry = await startRaw((socket, head) => {
     if (head.includes('/blobs/')) socket.write('HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello')
     else socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
