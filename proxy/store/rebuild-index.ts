@@ -17,7 +17,8 @@ export interface Rebuilt {
 
 /**
  * Tells the index of every document. Safe to repeat and to stop half-way: what the index knows better (a later check, uses)
- * stays. For an index that nothing else deletes from meanwhile. A store that is away for some seconds is waited for; any other failure ends it.
+ * stays. For an index that nothing else deletes from meanwhile. Where a document or the index is away for some seconds it is waited
+ * for; any other failure ends it, also of the list.
  */
 export async function rebuildIndex(
   documents: DocumentStore,

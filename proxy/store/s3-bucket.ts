@@ -16,11 +16,11 @@ import {
   S3ServiceException,
   UploadPartCommand,
 } from '@aws-sdk/client-s3'
-import { UndiciHttpHandler } from '@smithy/undici-http-handler'
 import { NoRoomError } from './blob-store.ts'
 import { createBreaker, inTime, StoreUnavailableError } from './breaker.ts'
 import { BucketSettingsError } from './bucket-settings-error.ts'
 import { type ObjectBody, withDeadlines } from './s3-body.ts'
+import { createS3Connections } from './s3-connections.ts'
 import { createHousekeeping, type Housekeeping } from './s3-housekeeping.ts'
 import { pages } from './s3-pages.ts'
 import { createBodyPlaces } from './s3-places.ts'
@@ -102,8 +102,8 @@ export interface BucketLimits {
 const defaultLimits: BucketLimits = { answerMs: 2_000, writeMs: 10_000, uploadMs: 60_000, idleMs: 1_500 }
 
 const connectMs = 1_000
-/** In which nothing moves on a connection. */
-const socketMs = 10_000
+/** To an answer to whatever nobody bounds, such as a question for credentials. */
+const longestMs = 60_000
 const maxSockets = 128
 const maxBodies = 128
 
@@ -148,9 +148,12 @@ export function createBucket(options: BucketOptions): Bucket {
     const range = from && from.start > 0 ? { Range: `bytes=${from.start}-` } : {}
     const condition = from ? { IfMatch: from.ifMatch } : {}
     const command = new GetObjectCommand({ ...at(key), ...range, ...condition })
-    const object = await orAbsent(
-      breaker.run((abortSignal) => client.send(command, { abortSignal }), limits.answerMs),
-    )
+    const answer = breaker.run((abortSignal) => client.send(command, { abortSignal }), limits.answerMs)
+    const object = await orAbsent(answer).catch((error: unknown) => {
+      throw isArchived(error)
+        ? new StoreUnavailableError('the object is in an archive', { cause: error })
+        : error
+    })
     return object && openedOf(object, from?.start ?? 0, limits.idleMs)
   }
 
@@ -242,10 +245,9 @@ export function createBucket(options: BucketOptions): Bucket {
       try {
         // unlike that of a HEAD, its answer says why not
         const command = new ListObjectsV2Command({ Bucket: bucket, MaxKeys: 1 })
-        await breaker.run((abortSignal) => s3.send(command, { abortSignal }), limits.answerMs)
+        await inTime((abortSignal) => s3.send(command, { abortSignal }), limits.answerMs)
         return true
-      } catch (error) {
-        const cause = error instanceof StoreUnavailableError ? error.cause : error
+      } catch (cause) {
         const problem = isExpired(cause) ? undefined : settingsProblems[statusOf(cause) ?? 0]
         if (problem !== undefined) throw new BucketSettingsError(`bucket ${bucket}: ${problem}`, { cause })
         breaker.open(new StoreUnavailableError(`bucket ${bucket}: ${whyAway(cause)}`, { cause }))
@@ -297,13 +299,6 @@ function createClient({
   /** Of another client, which then asks for them for both. */
   credentials?: S3Client['config']['credentials']
 }): S3Client {
-  const dispatcher = {
-    connections: maxSockets,
-    connect: { timeout: connectMs },
-    headersTimeout: socketMs,
-    bodyTimeout: socketMs,
-    allowH2: false,
-  }
   const found = new S3Client().config.region
   return new S3Client({
     ...(endpoint === undefined ? {} : { endpoint, forcePathStyle: true }),
@@ -315,7 +310,7 @@ function createClient({
     ...(credentials && { credentials }),
     followRegionRedirects: false,
     maxAttempts: 3,
-    requestHandler: new UndiciHttpHandler({ dispatcher }),
+    requestHandler: createS3Connections({ connections: maxSockets, connectMs, answerMs: longestMs }),
   })
 }
 
@@ -333,15 +328,12 @@ function openedOf(object: GetObjectCommandOutput, start: number, idleMs: number)
   const stream = object.Body as Readable
   const length = object.ContentLength ?? 0
   const rangeStart = /^bytes (\d+)-/.exec(object.ContentRange ?? '')?.[1]
+  const body = withDeadlines(stream, { length, idleMs })
   if ((start > 0 || rangeStart !== undefined) && Number(rangeStart) !== start) {
-    stream.destroy()
+    body.destroy()
     throw new StoreUnavailableError('S3 answered with another range than it was asked for')
   }
-  return {
-    size: start + length,
-    etag: object.ETag ?? '',
-    body: withDeadlines(stream, { length, idleMs }),
-  }
+  return { size: start + length, etag: object.ETag ?? '', body }
 }
 
 async function orAbsent<T>(answer: Promise<T>): Promise<T | undefined> {
@@ -371,7 +363,10 @@ function isExpired(error: unknown): boolean {
 }
 
 function whyAway(error: unknown): string {
-  if (!(error instanceof S3ServiceException)) return `S3 cannot be reached: ${(error as Error).message}`
+  if (!(error instanceof S3ServiceException)) {
+    const { message, code } = error as NodeJS.ErrnoException
+    return `S3 cannot be reached: ${message || code}` // of several addresses that all refuse there is no message
+  }
   const said = `${statusOf(error)} ${error.name}`
   if (isExpired(error)) return `the credentials for S3 are not good any more (${said})`
   if (statusOf(error) !== 403) return `S3 answered ${said}`
@@ -388,8 +383,12 @@ function isMissingBucket(error: unknown): boolean {
 
 /** What it says of an object's state is an answer; all else, refused credentials too, is trouble. */
 function isTrouble(error: unknown): boolean {
-  if (error instanceof S3ServiceException && error.name === 'InvalidObjectState') return false // in an archive
+  if (isArchived(error)) return false
   return isMissingBucket(error) || ![404, 409, 412, 416].includes(statusOf(error) ?? 0)
+}
+
+function isArchived(error: unknown): boolean {
+  return error instanceof S3ServiceException && error.name === 'InvalidObjectState'
 }
 
 const fullNames = ['XMinioStorageFull', 'InsufficientStorage', 'QuotaExceeded', 'EntityTooLarge']

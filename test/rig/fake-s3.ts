@@ -34,6 +34,8 @@ export type S3Fault =
   | { readonly kind: 'slow'; readonly ms: number }
   /** A body that ends in RST, or in silence, after so many bytes, where it has more. */
   | { readonly kind: 'cut' | 'stall'; readonly bytes: number }
+  /** All of it with status 200, whatever range was asked for. */
+  | { readonly kind: 'no-range' }
 
 /** One bucket in memory that fails as the test wants. It takes every signature, as long as there is one. */
 export interface FakeS3 {
@@ -43,6 +45,8 @@ export interface FakeS3 {
   /** Every request so far, as `GetObject blobs/…`. */
   readonly requests: readonly string[]
   openSockets(): number
+  /** Connections since the start. */
+  accepted(): number
   put(key: string, bytes: Buffer): void
   remove(key: string): void
   /** The next so many of these operations. */
@@ -68,6 +72,7 @@ export async function createFakeS3(): Promise<FakeS3> {
   const sockets = new Set<Socket>()
   let standing: { operations: readonly S3Operation[] | 'all'; fault: S3Fault } | undefined
   let ids = 0
+  let accepted = 0
 
   function faultOf(operation: S3Operation): S3Fault | undefined {
     const at = queued.findIndex((one) => one.operation === operation)
@@ -114,7 +119,8 @@ export async function createFakeS3(): Promise<FakeS3> {
       const object = objects.get(key)
       if (!object) return fail(response, 404, 'NoSuchKey')
       if (!holds(request, object)) return fail(response, 412, 'PreconditionFailed')
-      const start = Number(/^bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1] ?? 0)
+      const asked = fault?.kind === 'no-range' ? undefined : request.headers.range
+      const start = Number(/^bytes=(\d+)-/.exec(asked ?? '')?.[1] ?? 0)
       const range = { 'content-range': `bytes ${start}-${object.length - 1}/${object.length}` }
       response.writeHead(start > 0 ? 206 : 200, {
         ...headersOf(object),
@@ -227,6 +233,7 @@ export async function createFakeS3(): Promise<FakeS3> {
   const server = createServer((request, response) => void answer(request, response).catch(() => {}))
   server.on('connection', (socket) => {
     sockets.add(socket)
+    accepted += 1
     socket.on('error', () => {})
     socket.once('close', () => sockets.delete(socket))
   })
@@ -238,6 +245,7 @@ export async function createFakeS3(): Promise<FakeS3> {
     uploads,
     requests,
     openSockets: () => sockets.size,
+    accepted: () => accepted,
     put: (key, bytes) => void objects.set(key, bytes),
     remove: (key) => void objects.delete(key),
     next(operation, fault, times = 1) {

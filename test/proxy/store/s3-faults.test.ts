@@ -371,6 +371,41 @@ it('an object in an archive is not given, and says nothing of S3', async () => {
   expect(bucket.available).toBe(true)
 })
 
+it('a document in an archive is not given either', async () => {
+  s3.put('documents/tag', small)
+  s3.next('GetObject', { kind: 'error', status: 403, code: 'InvalidObjectState' })
+  await expect(bucket.get('documents/tag')).rejects.toThrow(StoreUnavailableError)
+})
+
+it('a server that knows no ranges is not read from the middle, and ends nothing', async () => {
+  s3.put('small', small)
+  const { etag, body } = (await bucket.open('small'))!
+  body.destroy()
+  for (let n = 0; n < 5; n++) {
+    s3.next('GetObject', { kind: 'no-range' })
+    await expect(bucket.open('small', { start: 10, ifMatch: etag })).rejects.toThrow('another range')
+  }
+  await new Promise(setImmediate)
+})
+
+it('HEADs keep their connection', async () => {
+  s3.put('small', small)
+  for (let n = 0; n < 10; n++) await bucket.head('small')
+  expect(s3.accepted()).toBeLessThan(4)
+})
+
+it('says what S3 did not do where it was not even reached in time', async () => {
+  s3.always('all', { kind: 'hang' })
+  const said: unknown[] = []
+  const mute = createBucket({
+    ...{ bucket: 'it', endpoint: s3.endpoint, limits: { ...limits, answerMs: 200 } },
+    onChange: (_available, error) => said.push((error as Error).message),
+  })
+  expect(await mute.check()).toBe(false)
+  mute.close()
+  expect(said).toEqual(['bucket it: S3 cannot be reached: no answer after 200 ms'])
+})
+
 it('bucket S12: who found other bytes under a key does not take away the right ones that came since', async () => {
   const key = keyOf(small)
   s3.put(key, Buffer.from('spoiled'))
