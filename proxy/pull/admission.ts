@@ -94,9 +94,9 @@ export function createAdmission({
         ? known
         : catalog.rememberWalks(known, mergeWalks([...walks, ...pending.walks]))
     }
-    const { writtenAt = 0, checkedAt = 0 } = known?.entry ?? {}
-    if (known && Math.max(writtenAt, checkedAt) >= pending.checkedAt) return undefined
-    return remember(key, pending, pending.walks, pending.checkedAt)
+    const { checkedAt, askedAt = checkedAt, walks } = pending
+    if (known && (known.entry.writtenAt >= askedAt || known.entry.checkedAt >= checkedAt)) return undefined
+    return remember(key, pending, walks, askedAt, checkedAt)
   }
 
   return {
@@ -112,9 +112,10 @@ export function createAdmission({
       catalog.rememberLink(linkKey, link)
 
       const manifest = { digest, mediaType, size: bytes.length }
-      const tags = catalog
-        .tagsPendingOn(linkKey, digest)
-        .map((key) => remember(key, manifest, [], catalog.pending(key)?.checkedAt ?? now()))
+      const tags = catalog.tagsPendingOn(linkKey, digest).map((key) => {
+        const { checkedAt = now(), askedAt = checkedAt } = catalog.pending(key) ?? {}
+        return remember(key, manifest, [], askedAt, checkedAt)
+      })
       if (tag && !isOutrun(tag.key, tag.asked))
         tags.push(remember(tag.key, manifest, tag.walks, tag.asked.at, now()))
 

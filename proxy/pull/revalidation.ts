@@ -122,7 +122,8 @@ export function createRevalidation(parts: RevalidationParts): Revalidation {
   ): Promise<PendingTag | undefined> {
     if (digest === undefined || size === undefined) return undefined
     const before = catalog.pending(place.key)?.walks ?? []
-    const learned = { digest, size, mediaType, checkedAt: now(), walks: mergeWalks([...before, ...walks]) }
+    const said = { digest, size, mediaType, askedAt: asked.at, checkedAt: now() }
+    const learned = { ...said, walks: mergeWalks([...before, ...walks]) }
     const linked = await manifests.linked(place, digest).catch(orAbsent)
     if (admission.isOutrun(place.key, asked)) return learned
     if (!linked) await catalog.setPending(place.key, learned)

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { type Digest, isDigest } from '../oci/digest.ts'
-import type { LinkEntry, LinkKind, Mention, TagEntry, TagKey, Use } from './index-store.ts'
+import type { LinkEntry, LinkKind, Mention, PendingTag, TagEntry, TagKey, Use } from './index-store.ts'
 
 /** The shape of the two documents. What does not parse is treated as absent, and `scrub` reports it. */
 const DigestText = z.custom<Digest>((value) => isDigest(value))
@@ -12,6 +12,8 @@ const TagDocument = z.object({
   writtenAt: z.number(),
   walks: z.array(z.object({ registry: z.string(), ns: z.string() })),
 })
+
+const PendingText = TagDocument.extend({ askedAt: z.number().optional() })
 
 const MentionText = z.object({
   digest: DigestText,
@@ -43,6 +45,14 @@ export function parseTagDocument(body: string): TagEntry | undefined {
   return parsed.success ? { ...parsed.data, checkedAt: 0 } : undefined
 }
 
+/** What is pending, as an index may keep it. */
+export function parsePending(text: string): PendingTag | undefined {
+  const parsed = PendingText.safeParse(parseJson(text))
+  if (!parsed.success) return undefined
+  const { writtenAt: checkedAt, ...pending } = parsed.data
+  return { ...pending, checkedAt }
+}
+
 export function parseLinkDocument(body: string): LinkEntry | undefined {
   return LinkDocument.safeParse(parseJson(body)).data
 }
@@ -54,6 +64,11 @@ export function parseMention(text: string): Mention | undefined {
 
 export function formatTagDocument({ digest, mediaType, size, writtenAt, walks }: TagEntry): string {
   return JSON.stringify({ digest, mediaType, size, writtenAt, walks })
+}
+
+/** As the tag's document would be, written when the upstream said so. */
+export function formatPending({ digest, mediaType, size, askedAt, checkedAt, walks }: PendingTag): string {
+  return JSON.stringify({ digest, mediaType, size, writtenAt: checkedAt, askedAt, walks })
 }
 
 export function formatLinkDocument({ mediaType, size, origin, children, subject }: LinkEntry): string {

@@ -22,14 +22,17 @@ export function guardRedis(
   connection: Pick<RedisConnection, 'send'>,
   onChange: (available: boolean, error: unknown) => void,
 ): GuardedRedis {
-  let undone: Command = ['HMGET', 'hw1:probe', 'v']
+  let undone: Command | undefined
   const breaker = createBreaker({
     name: 'Redis',
     probe: () => connection.send(...probeOf(undone)).catch(orAnswered),
     probeMs: redisMs,
     isTrouble,
     failuresToOpen: 1,
-    onChange,
+    onChange(available, error) {
+      if (available) undone = undefined
+      onChange(available, error)
+    },
   })
 
   return {
@@ -41,7 +44,9 @@ export function guardRedis(
       try {
         return await breaker.run(() => connection.send(...command), redisMs)
       } catch (error) {
-        if (isAsked && error instanceof StoreUnavailableError) undone = command
+        // any node of a Cluster answers a PUBLISH, also where the one that opened it is silent
+        const says = undone === undefined || command[0] !== 'PUBLISH'
+        if (isAsked && says && error instanceof StoreUnavailableError) undone = command
         throw error
       }
     },
@@ -50,10 +55,11 @@ export function guardRedis(
   }
 }
 
-/** The same again; of a script only that it may write to the same key, since it may have been run. */
-function probeOf(command: Command): Command {
-  const [name, , , key] = command
-  return name === 'EVAL' && key !== undefined ? [name, triedWriteScript, 1, key] : command
+/** The same again; of a script, or of a deletion, only that it may write to the same key, since it may have been done. */
+function probeOf(command: Command = ['HMGET', 'hw1:probe', 'v']): Command {
+  const [name, first, , third] = command
+  const key = name === 'EVAL' ? third : name === 'DEL' || name === 'HDEL' ? first : undefined
+  return key === undefined ? command : ['EVAL', triedWriteScript, 1, key]
 }
 
 function orAnswered(error: unknown): void {

@@ -73,6 +73,8 @@ export interface PendingTag {
   readonly digest: Digest
   readonly mediaType: string
   readonly size: number
+  /** When the HEAD was asked; undefined for what an older replica says, which tells only when it was answered. */
+  readonly askedAt?: number | undefined
   readonly checkedAt: number
   readonly walks: readonly Walk[]
 }

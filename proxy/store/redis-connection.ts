@@ -65,7 +65,7 @@ export function connectToRedis(address: RedisAddress, random: () => number = Mat
   })
   // Without a listener the process would end.
   redis.on('error', (error: Error & { readonly lastNodeError?: Error }) => {
-    trouble = error.lastNodeError?.message ?? error.message
+    trouble = reasonOf(error.lastNodeError ?? error)
   })
 
   return {
@@ -97,6 +97,11 @@ export function connectToRedis(address: RedisAddress, random: () => number = Mat
 
     close: () => redis.disconnect(),
   }
+}
+
+/** Where each address of a host refuses, the error of them all has a code alone. */
+function reasonOf(error: NodeJS.ErrnoException): string {
+  return error.message || (error.code ?? error.name)
 }
 
 /**

@@ -1,5 +1,5 @@
 import { isTag } from '../oci/reference.ts'
-import { formatTagDocument, parseTagDocument } from './documents.ts'
+import { formatPending, parsePending } from './documents.ts'
 import type { SharedPending } from './index-store.ts'
 import type { RedisConnection } from './redis-connection.ts'
 import { pendingKeyOf, pendingOnKeyOf } from './redis-keys.ts'
@@ -11,13 +11,12 @@ const keptMs = 3_600_000
 const maxTags = 100
 const maxWalks = 256
 
-/** What is pending, in Redis: as the tag's document would be, written when the upstream said so. */
+/** What is pending, in Redis. */
 export function createRedisPending({ redis }: { redis: Pick<RedisConnection, 'send'> }): SharedPending {
   return {
     async put(key, pending) {
-      const text = formatTagDocument({ ...pending, writtenAt: pending.checkedAt })
       const keys = [pendingKeyOf(key), pendingOnKeyOf(key, pending.digest)]
-      const args = [key.tag, text, keptMs, pending.checkedAt, maxTags, maxWalks]
+      const args = [key.tag, formatPending(pending), keptMs, pending.checkedAt, maxTags, maxWalks]
       await redis.send('EVAL', putPendingScript, keys.length, ...keys, ...args)
     },
 
@@ -27,11 +26,10 @@ export function createRedisPending({ redis }: { redis: Pick<RedisConnection, 'se
       if (!Array.isArray(reply)) return []
       return (reply as readonly unknown[]).flatMap((found) => {
         const [tag, text] = Array.isArray(found) ? (found as readonly unknown[]) : []
-        const entry = typeof text === 'string' ? parseTagDocument(text) : undefined
-        if (typeof tag !== 'string' || !isTag(tag) || entry?.digest !== digest) return []
-        const { mediaType, size, walks, writtenAt: checkedAt } = entry
+        const pending = typeof text === 'string' ? parsePending(text) : undefined
+        if (typeof tag !== 'string' || !isTag(tag) || pending?.digest !== digest) return []
         const key = { upstreamId: place.upstreamId, repository: place.repository, tag }
-        return [{ key, pending: { digest, mediaType, size, checkedAt, walks } }]
+        return [{ key, pending }]
       })
     },
   }

@@ -84,9 +84,10 @@ describeWithParts(['redis-server', 'openssl'], 'a Redis', () => {
         redis,
         subscribe: (options) => subscribeToRedis(parseRedisAddress(form.url)!, options),
       })
-      await expect.poll(() => changes.epoch(), { timeout: 10_000 }).toBe(1)
+      await expect.poll(() => changes.epoch(), { timeout: 10_000 }).toBeDefined()
+      const first = changes.epoch() ?? 0
       for (const server of form.servers) await server.command('CLIENT', 'KILL', 'TYPE', 'pubsub')
-      await expect.poll(() => changes.epoch() ?? 0, { timeout: 10_000 }).toBeGreaterThan(1)
+      await expect.poll(() => changes.epoch() ?? first, { timeout: 10_000 }).toBeGreaterThan(first)
       changes.close()
     })
   })

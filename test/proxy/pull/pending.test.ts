@@ -63,10 +63,10 @@ function replica(
   return {
     catalog,
     /** What a HEAD learns here. */
-    head: (bytes: Buffer) =>
+    head: (bytes: Buffer, askedAt?: number) =>
       catalog.setPending(key, {
         ...{ digest: digestOf(bytes), mediaType: 'x/manifest', size: bytes.length },
-        ...{ checkedAt: now, walks },
+        ...{ askedAt, checkedAt: now, walks },
       }),
     get(bytes: Buffer, tag?: Parameters<typeof admission.manifest>[2]) {
       const manifest = { digest: digestOf(bytes), mediaType: 'x/manifest', bytes, children: [] }
@@ -143,6 +143,41 @@ it('does not move a tag back by an answer that another replica asked for before'
   b.get(old, { key, walks, asked: early })
   await b.settled()
   for (const one of [a, b, open()]) expect(await one.digest()).toBe(digestOf(released))
+})
+
+it.each(['the same replica', 'another'])(
+  'does not hold a tag back by a HEAD that was asked before it moved, and came to %s',
+  async (who) => {
+    const [a, b] = [open(), open()]
+    const early = a.asking().at
+    now += 1_000
+    const late = b.asking()
+    now += 1_000
+    await a.head(old, early)
+    now += 1_000
+    const fetching = who === 'another' ? open() : a
+    fetching.get(old)
+    await fetching.settled()
+    expect(await b.digest()).toBe(digestOf(old))
+    now += 1_000
+    b.get(released, { key, walks, asked: late })
+    await b.settled()
+    for (const one of [a, b, open()]) expect(await one.digest()).toBe(digestOf(released))
+  },
+)
+
+it('does not move a tag back by a HEAD that was asked before and answered after', async () => {
+  const [a, b, c] = [open(), open(), open()]
+  const early = a.asking().at
+  now += 1_000
+  const late = b.asking()
+  b.get(released, { key, walks, asked: late })
+  await b.settled()
+  now += 1_000
+  await a.head(old, early)
+  c.get(old)
+  await c.settled()
+  for (const one of [b, c, open()]) expect(await one.digest()).toBe(digestOf(released))
 })
 
 it('moves a tag on by the answer that was asked for last, although one asked for before came in between', async () => {

@@ -30,6 +30,8 @@ it.each<[string, [string, ...(string | number)[]], string, string]>([
   ['a node of a Cluster is silent', ['HMGET', 'hw1:t:{there}', 'v'], 'there', 'silence'],
   ['its user may write to no channel', ['PUBLISH', 'hw1:changes', 'x'], 'PUBLISH', 'NOPERM no such channel'],
   ['it reads and does not write', ['EVAL', 'a script', 1, 'hw1:t:{a}', 'x'], 'EVAL', 'READONLY a replica'],
+  ['a node with a lease is silent', ['DEL', 'hw1:f:{there}'], 'there', 'silence'],
+  ['a node with a possession is silent', ['HDEL', 'hw1:p:{there}', 'x'], 'there', 'silence'],
   ['it cannot save', ['EVAL', 'a script', 1, 'hw1:t:{a}', 'x'], 'EVAL', 'MISCONF no snapshot'],
 ] as const)(
   'R14: where %s it is away until it does what it did not do',
@@ -42,10 +44,35 @@ it.each<[string, [string, ...(string | number)[]], string, string]>([
     refuse(() => undefined)
     await expect.poll(() => guarded.available, { timeout: 10_000 }).toBe(true)
     expect(changes).toEqual([false, true])
-    // a script may have been run when its answer was lost: it is not run again
-    expect(asked.filter((line) => line.startsWith('EVAL a script')).length).toBeLessThan(2)
+    // it may have been done when its answer was lost: it is not done again
+    expect(asked.filter((line) => /^(?:EVAL a script|DEL|HDEL)/.test(line)).length).toBeLessThan(2)
   },
 )
+
+it('R14: where a PUBLISH was not answered either, it is away until the key is there again', async () => {
+  const { guarded, changes, asked, refuse } = rig()
+  refuse(([name]) => (name === 'PUBLISH' ? 'silence' : 'READONLY a replica'))
+  await Promise.allSettled([
+    guarded.send('PUBLISH', 'hw1:changes', 'x'),
+    guarded.send('EVAL', 'a script', 1, 'hw1:t:{a}'),
+  ])
+  refuse(([name]) => (name === 'PUBLISH' ? undefined : 'READONLY a replica'))
+  const before = asked.length
+  await expect.poll(() => asked.length, { timeout: 10_000 }).toBeGreaterThan(before + 1)
+  expect([guarded.available, changes]).toEqual([false, [false]])
+  expect(asked.filter((line) => line.startsWith('PUBLISH'))).toHaveLength(1)
+})
+
+it('asks no more for what it has done since', async () => {
+  const { guarded, asked, refuse } = rig()
+  refuse(() => 'LOADING the dataset')
+  await expect(guarded.send('HMGET', 'a', 'v')).rejects.toThrow(StoreUnavailableError)
+  refuse(() => undefined)
+  await expect.poll(() => guarded.available, { timeout: 10_000 }).toBe(true)
+  guarded.open(new Error('cut'))
+  await expect.poll(() => guarded.available, { timeout: 10_000 }).toBe(true)
+  expect(asked.at(-1)).toBe('HMGET hw1:probe v')
+})
 
 it('is back also where the key it asks for holds something else', async () => {
   const { guarded, refuse } = rig()

@@ -1,6 +1,7 @@
+import dns from 'node:dns'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { inspect } from 'node:util'
-import { afterEach, beforeEach, expect, it, onTestFinished } from 'vitest'
+import { afterEach, beforeEach, expect, it, onTestFinished, vi } from 'vitest'
 import { parseRedisAddress } from '../../../proxy/store/redis-address.ts'
 import { connectToRedis, RedisReplyError, subscribeToRedis } from '../../../proxy/store/redis-connection.ts'
 import { createFakeRedis, type FakeRedis, nonsenseReplies } from '../../rig/fake-redis.ts'
@@ -76,6 +77,17 @@ it('R13: says what Redis said to its connection, and nothing of the password', a
   redis.refuseLogin(undefined)
   expect(await connection.ready(10_000)).toBe(true)
   expect(connection.trouble()).toBeUndefined()
+})
+
+it('R13: says that it was refused also where a host has several addresses', async () => {
+  const addresses = ['127.0.0.1', '127.0.0.2'].map((address) => ({ address, family: 4 }))
+  const lookup = (_: string, __: unknown, done: (...found: unknown[]) => void) => done(null, addresses)
+  const spy = vi.spyOn(dns, 'lookup').mockImplementation(lookup as never)
+  onTestFinished(() => spy.mockRestore())
+  const connection = connectToRedis(parseRedisAddress('redis://redis.example:1')!)
+  onTestFinished(() => connection.close())
+  await expect.poll(() => connection.trouble(), { timeout: 10_000 }).toBeDefined()
+  expect(connection.trouble()).toBe('ECONNREFUSED')
 })
 
 it.each([
