@@ -17,10 +17,10 @@ describeWithParts(['redis-server'], 'what is pending, in Redis', () => {
   it('is found by the digest, where it was put', async () => {
     const other = { ...v1, tag: 'v2' }
     await pending.put(v1, tag)
-    await pending.put(other, { ...tag, checkedAt: 2_000, walks: [] })
+    await pending.put(other, { ...tag, askedAt: 1_500, checkedAt: 2_000, walks: [] })
     expect(await pending.on(v1, tag.digest)).toEqual([
       { key: v1, pending: tag },
-      { key: other, pending: { ...tag, checkedAt: 2_000, walks: [] } },
+      { key: other, pending: { ...tag, askedAt: 1_500, checkedAt: 2_000, walks: [] } },
     ])
     expect(await pending.on({ ...v1, repository: 'library' }, tag.digest)).toEqual([])
     expect(await pending.on({ ...v1, upstreamId: 'b'.repeat(64) }, tag.digest)).toEqual([])
@@ -36,10 +36,11 @@ describeWithParts(['redis-server'], 'what is pending, in Redis', () => {
 
   it('keeps the walks of registries that asked elsewhere', async () => {
     const [x, y, z] = ['x', 'y', 'z'].map((name) => ({ registry: `default/${name}`, ns: '' }))
+    const times = { askedAt: 1_732_281_655_987, checkedAt: 1_732_281_656_123 }
     await pending.put(v1, { ...tag, walks: [x!] })
     await pending.put(v1, { ...tag, walks: [y!] })
-    await pending.put(v1, { ...tag, checkedAt: 1_732_281_656_123, walks: [y!, z!] })
-    const all = { ...tag, checkedAt: 1_732_281_656_123, walks: [x, y, z] }
+    await pending.put(v1, { ...tag, ...times, walks: [y!, z!] })
+    const all = { ...tag, ...times, walks: [x, y, z] }
     expect(await pending.on(v1, tag.digest)).toEqual([{ key: v1, pending: all }])
     await pending.put(v1, { ...moved, walks: [] })
     expect(await pending.on(v1, moved.digest)).toEqual([{ key: v1, pending: { ...moved, walks: all.walks } }])
