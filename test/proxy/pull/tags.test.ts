@@ -319,6 +319,26 @@ describe('a stale tag', () => {
     expect((await rig.manifest('app', 'v1')).digest).toBe(manifest.digest)
   })
 
+  it('is not held back by a HEAD that was asked before it moved and is answered while a GET is under way', async () => {
+    const [heard, given] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    const { manifest: old } = await pushImage(contentStore(first.content), 'app', { tag: 'v1' })
+    first.next('HEAD', '/v2/app/manifests/v1', fault.until(heard.promise))
+    const head = rig.manifest('app', 'v1', { method: 'HEAD' })
+    await expect.poll(() => first.requests().length, { timeout: 10_000 }).toBe(1)
+    rig.advance(0.1)
+    const { manifest } = await pushImage(contentStore(first.content), 'app', { tag: 'v1', seed: 3 })
+    first.next('GET', '/v2/app/manifests/v1', fault.until(given.promise))
+    const get = rig.manifest('app', 'v1')
+    await expect.poll(() => first.requests().length, { timeout: 10_000 }).toBe(2)
+    rig.advance(0.1)
+    heard.resolve()
+    expect((await head).digest).toBe(old.digest)
+    await rig.manifest('app', old.digest)
+    given.resolve()
+    expect((await get).digest).toBe(manifest.digest)
+    expect((await rig.manifest('app', 'v1')).digest).toBe(manifest.digest)
+  })
+
   it('is left alone for a second or two when its upstream hangs, however many were waiting', async () => {
     await cached()
     await pushImage(contentStore(first.content), 'app', { tag: 'v1', seed: 3 })
