@@ -1,4 +1,5 @@
 import { rm } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { describeWithParts } from '../describe-with-parts.ts'
 import { createFakeUpstream, type FakeUpstream } from '../fake-upstream.ts'
@@ -78,6 +79,7 @@ export function describeRedirects(commands: readonly (keyof typeof clients)[]): 
         const wanted = await command.wanted(sample, { host: upstream.host, prefix: '' })
         expect(await command.get(through, sample)).toEqual(expect.arrayContaining([...wanted]))
         await expect.poll(() => headwater.metric('headwater_fills_in_progress')).toBe(0)
+        await sleep(1_000) // links are written, and the last answers logged, behind what the client has seen
         const before = await counts(headwater)
 
         const sentBefore = upstream.bytesSent()
