@@ -1,6 +1,7 @@
 import { setTimeout as sleepFor } from 'node:timers/promises'
 import { type V1Lease, type V1LeaseSpec, V1MicroTime } from '@kubernetes/client-node'
 import { ApiError, isStatus, toApiError } from './api-error.ts'
+import { createFailureTeller } from './failure-teller.ts'
 
 /** The one Lease, by requests that reject with ApiError. */
 export interface LeaseClient {
@@ -62,8 +63,8 @@ export function createLeaderElection({
   let holder: string | undefined
   let heldSince: number | undefined
   let isOver = false
-  /** The last reason why the Lease could not be had, since it could be read and written. */
-  let failing: string | undefined
+  /** Why the Lease could not be had, since it could be read and written. */
+  const failures = createFailureTeller(onFailure)
 
   const isLeading = () => heldSince !== undefined && !isOver && now() - heldSince < renewDeadlineMs
 
@@ -147,7 +148,7 @@ export function createLeaderElection({
   async function attempt(withinMs: number, signal: AbortSignal): Promise<boolean | undefined> {
     const answered = new AbortController()
     const succeed = (isOurs: boolean) => {
-      failing = undefined
+      failures.wentWell()
       return isOurs
     }
     const held = tryHold().then(succeed, tellFailure)
@@ -161,10 +162,7 @@ export function createLeaderElection({
 
   function tellFailure(caught: unknown): undefined {
     const error = toApiError(caught)
-    if (isStatus(error, 409)) return
-    const reason = String(error)
-    if (reason !== failing) onFailure(error)
-    failing = reason
+    if (!isStatus(error, 409)) failures.failed(error)
   }
 
   async function release(): Promise<void> {

@@ -1,6 +1,7 @@
 import { setTimeout as sleepFor } from 'node:timers/promises'
 import type { CoordinationV1Api, V1Lease } from '@kubernetes/client-node'
 import { call } from './call.ts'
+import { createFailureTeller } from './failure-teller.ts'
 
 /** On the Lease: which namespaces its holder watches, and whether it has seen that nobody else does. */
 const annotations = {
@@ -124,13 +125,7 @@ export function createOperatorScope({
     { readonly version: string; readonly at: number; readonly isRenewed: boolean }
   >()
   let isSettled = false
-  let failing: string | undefined
-
-  function tellFailure(error: unknown): void {
-    const reason = String(error)
-    if (reason !== failing) onFailure(error)
-    failing = reason
-  }
+  const failures = createFailureTeller(onFailure)
 
   function livenessOf({ uid, version }: Claim): Liveness {
     const before = seen.get(uid)
@@ -172,7 +167,7 @@ export function createOperatorScope({
           if (waitsFor === undefined && verdict.because !== undefined) onWait(verdict.because.namespace)
           waitsFor ??= verdict.because?.namespace
         } catch (error) {
-          tellFailure(error)
+          failures.failed(error)
         }
       }
       return undefined

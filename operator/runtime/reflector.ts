@@ -1,6 +1,7 @@
 import { setTimeout as sleepFor } from 'node:timers/promises'
 import { ApiError, isStatus, retryAfterMs, toApiError } from './api-error.ts'
 import { createBackoff } from './backoff.ts'
+import { createFailureTeller } from './failure-teller.ts'
 import type { WatchEvent } from './kubernetes-client.ts'
 import {
   compareVersions,
@@ -82,7 +83,7 @@ export function createReflector<T extends Stored>({
   let version: string | undefined
   let newest = ''
   let blindWatches = 0
-  let failing: string | undefined
+  const failures = createFailureTeller(onFailure)
 
   async function readList(): Promise<void> {
     const { items, resourceVersion } = await readPages(source, pageSize, transform)
@@ -148,9 +149,7 @@ export function createReflector<T extends Stored>({
   }
 
   function recover(): void {
-    if (failing === undefined) return
-    failing = undefined
-    onRecovery()
+    if (failures.wentWell()) onRecovery()
   }
 
   async function follow(signal: AbortSignal): Promise<void> {
@@ -165,9 +164,7 @@ export function createReflector<T extends Stored>({
   }
 
   async function fail(error: unknown, signal: AbortSignal): Promise<void> {
-    const reason = error instanceof ApiError ? error.message : String(error)
-    if (reason !== failing) onFailure(error)
-    failing = reason
+    failures.failed(error)
     await sleep(Math.max(backoff.nextMs(), retryAfterMs(error)), signal)
   }
 
