@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util'
+import { StartError } from './start-error.ts'
 
 /** One setting of a command: a flag, and the variable it may come from instead. The flag wins. */
 export interface Flag {
@@ -14,13 +15,9 @@ export interface Flag {
 export type FlagValues = ReadonlyMap<string, readonly string[]>
 
 /** What is wrong with a command line or the environment: every problem at once, by name and never by value of a secret. */
-export class UsageError extends Error {
+export class UsageError extends StartError {
   override readonly name = 'UsageError'
-  readonly problems: readonly string[]
-  constructor(problems: readonly string[]) {
-    super(problems.join('\n'))
-    this.problems = problems
-  }
+  override readonly exitCode = 2
 }
 
 export function environmentNameOf({ name }: Flag): string {

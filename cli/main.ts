@@ -29,15 +29,14 @@ async function main(args: readonly string[]): Promise<number> {
   if (!command) {
     if (name === '' || name === '--help' || name === '-h' || name === 'help') return say(overview())
     const known = `commands: ${Object.keys(commands).join(', ')}`
-    return complain([`${JSON.stringify(name)} is no command`, known], 2)
+    return complain(new UsageError([`${JSON.stringify(name)} is no command`, known]))
   }
   if (rest.includes('--help') || rest.includes('-h'))
     return say(formatHelp(name, command.summary, command.flags))
   try {
     return await command.run(readFlags(command.flags, rest, process.env), process.env)
   } catch (error) {
-    if (error instanceof UsageError) return complain(error.problems, 2)
-    if (error instanceof StartError) return complain(error.problems, 1)
+    if (error instanceof StartError) return complain(error)
     throw error
   }
 }
@@ -66,9 +65,9 @@ function say(text: string): number {
   return 0
 }
 
-function complain(problems: readonly string[], code: number): number {
+function complain({ problems, exitCode }: StartError): number {
   for (const problem of problems) process.stderr.write(`headwater: ${problem}\n`)
-  return code
+  return exitCode
 }
 
 process.exitCode = await main(process.argv.slice(2))

@@ -2,8 +2,9 @@ import type { Address } from './serve-settings.ts'
 
 /** A start that cannot succeed: what a person must change, in one line each. */
 export class StartError extends Error {
-  override readonly name = 'StartError'
+  override readonly name: string = 'StartError'
   readonly problems: readonly string[]
+  readonly exitCode: number = 1
   constructor(problems: readonly string[]) {
     super(problems.join('\n'))
     this.problems = problems
