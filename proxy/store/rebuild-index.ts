@@ -17,8 +17,8 @@ export interface Rebuilt {
 
 /**
  * Tells the index of every document. Safe to repeat and to stop half-way: what the index knows better (a later check, uses)
- * stays. For an index that nothing else deletes from meanwhile. Where a document or the index is away for some seconds it is waited
- * for; any other failure ends it, also of the list.
+ * stays. For an index that nothing else deletes from meanwhile. Where a document or the index is away for some seconds it
+ * is waited for; any other failure ends it, also of the list.
  */
 export async function rebuildIndex(
   documents: DocumentStore,
@@ -74,10 +74,9 @@ export async function rebuildIndex(
   }
 
   async function restore(): Promise<void> {
-    for (let key = snapshots.pop(); key !== undefined && totals; key = snapshots.pop()) {
-      const name = key
-      const to = totals
-      counts.uses += (await patiently(() => restoreUses(documents, to, name))) ?? 0
+    while (totals && snapshots.length > 0) {
+      const key = snapshots.pop()!
+      counts.uses += (await patiently(() => restoreUses(documents, totals, key))) ?? 0
       onProgress(counts)
     }
   }

@@ -27,7 +27,10 @@ export interface RedisListener {
   readonly random?: () => number
 }
 
-/** Redis answered with an error; `code` is its first word, such as `WRONGTYPE` or `OOM`, before Redis 7 that of a script's own command too. */
+/**
+ * Redis answered with an error; `code` is its first word, such as `WRONGTYPE` or `OOM`, before Redis 7 that of a script's own
+ * command too.
+ */
 export class RedisReplyError extends Error {
   override readonly name = 'RedisReplyError'
   readonly code: string

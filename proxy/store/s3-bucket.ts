@@ -110,10 +110,10 @@ const maxBodies = 128
 export function createBucket(options: BucketOptions): Bucket {
   const { bucket, endpoint, redirectEndpoint, region, onChange } = options
   const limits = { ...defaultLimits, ...options.limits }
-  const s3 = createClient({ endpoint, region, maxSockets })
+  const s3 = createClient({ endpoint, region: region ?? (endpoint && foundRegion()), maxSockets })
   // beyond those in use some may be closing
-  const ofBodies = { maxSockets: 2 * maxBodies, credentials: s3.config.credentials }
-  const readers = createClient({ endpoint, region, ...ofBodies })
+  const { region: found, credentials } = s3.config
+  const readers = createClient({ endpoint, region: found, credentials, maxSockets: 2 * maxBodies })
   const places = createBodyPlaces(maxBodies)
   const presigner = createPresigner({ s3, bucket, endpoint: redirectEndpoint })
   const breaker = createBreaker({
@@ -294,16 +294,16 @@ function createClient({
   region,
   maxSockets,
   credentials,
-}: Pick<BucketOptions, 'endpoint' | 'region'> & {
+}: Pick<BucketOptions, 'endpoint'> & {
   maxSockets: number
+  /** As the SDK finds it where it is undefined. */
+  region: string | S3Client['config']['region'] | undefined
   /** Of another client, which then asks for them for both. */
   credentials?: S3Client['config']['credentials']
 }): S3Client {
-  const found = new S3Client().config.region
   return new S3Client({
     ...(endpoint === undefined ? {} : { endpoint, forcePathStyle: true }),
-    // servers that are not AWS mostly have one that they do not name
-    region: region ?? (endpoint === undefined ? found : () => found().catch(() => 'us-east-1')),
+    ...(region && { region }),
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
     expectContinueHeader: false,
@@ -312,6 +312,12 @@ function createClient({
     maxAttempts: 3,
     requestHandler: createS3Connections({ connections: maxSockets, connectMs, answerMs: longestMs }),
   })
+}
+
+/** Servers that are not AWS mostly have one that they do not name. */
+function foundRegion(): S3Client['config']['region'] {
+  const { region } = new S3Client().config
+  return () => region().catch(() => 'us-east-1')
 }
 
 /** None where S3 answers with what it was not asked for. */

@@ -124,8 +124,8 @@ export function createHousekeeping({
 }
 
 /**
- * Why nothing of it is done, nor will be: of a 5xx but NotImplemented, which may be that of a balancer before S3, nobody knows, and no more of a
- * request that was sent before.
+ * Why nothing of it is done, nor will be: of a 5xx but NotImplemented, which may be that of a balancer before S3, nobody
+ * knows, and no more of a request that was sent before.
  */
 function refusalIn(error: unknown): { readonly status: number; readonly reason: string } | undefined {
   const said = error instanceof S3ServiceException ? error : (error as Error).cause

@@ -18,7 +18,10 @@ export function softPending(pending: SharedPending): SharedPending {
 }
 
 export interface SoftIndex extends IndexStore {
-  /** Makes up for what could not be written while the index was away, and announces it. Throws what the first came to that is refused now. */
+  /**
+   * Makes up for what could not be written while the index was away, and announces it. Throws what the first came to that is
+   * refused now.
+   */
   catchUp(): Promise<void>
 }
 
